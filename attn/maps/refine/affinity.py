@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attn.config.base import Location
-from attn.maps.refine.base import RefinementConfig, Refiner, check_inputs, peak_one, resized
+from attn.maps.refine.base import FAINTEST, RefinementConfig, Refiner, check_inputs, peak_one, resized
 from attn.maps.refine.transformer import FrozenTransformer
 
 
@@ -38,7 +38,8 @@ class AffinityConfig(RefinementConfig):
         size: Side of the transformer's input, a multiple of its patch; images are squashed to it.
         boxes: A map starts only inside the bounding boxes of what exceeds this share of its maximum (CLIP-ES: 0.4);
             null: everywhere.
-        stretch: Stretch each refined map from its minimum to its maximum. Refined maps are flat and nowhere 0.
+        stretch: Stretch each refined map from its minimum to its maximum. Refined maps are flat and nowhere 0; one of
+            equal values stays as it is.
     """
 
     name: Literal["affinity"] = "affinity"
@@ -122,6 +123,12 @@ class _Affinity:
             attention_PP = self.transformer.attention(image_HW3)
             step_PP = transition(attention_PP, normalisations=config.normalisations, power=config.power)
             refined = walk(torch.from_numpy(on_grid).to(self.transformer.device), step_PP, config.steps).cpu().numpy()
-        if config.stretch:
-            refined = refined - refined.min(axis=(1, 2), keepdims=True)
-        return peak_one(refined)
+        refined = peak_one(refined)
+        return _stretched(refined) if config.stretch else refined
+
+
+def _stretched(maps_Nhw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps with a maximum of 1, from their minimum to it; one of equal values, to eight bits, stays as it is."""
+    low_N11 = maps_Nhw.min(axis=(1, 2), keepdims=True)
+    varied = 1 - low_N11 >= FAINTEST
+    return np.where(varied, peak_one(maps_Nhw - low_N11), maps_Nhw)

@@ -6,6 +6,7 @@ Shapes: N maps of one image, h×w grid over the whole image, H×W image.
 from __future__ import annotations
 
 __all__ = [
+    "FAINTEST",
     "STORE_SIDE",
     "RefinementConfig",
     "Refiner",
@@ -33,7 +34,7 @@ from attn.config.base import Variant
 STORE_SIDE = 128
 """Longest side of refined maps in a map store; it holds 10,000 of them in 160 MB, before compression."""
 FAINTEST = 1 / 510
-"""A map whose maximum is lower is zero everywhere in eight bits, and says nothing."""
+"""Of values up to 1, a lower one is zero in eight bits."""
 
 
 class Refiner(Protocol):
@@ -140,7 +141,6 @@ def at_grid(map_hw: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.fl
 
 
 def peak_one(maps_Nhw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide each map by its maximum; one that eight bits cannot tell from zero becomes zero."""
+    """Divide each map by its maximum, however small; one that is zero everywhere stays zero."""
     peak_N11 = maps_Nhw.max(axis=(1, 2), keepdims=True, initial=0)
-    clear = peak_N11 >= FAINTEST
-    return np.where(clear, maps_Nhw / np.where(clear, peak_N11, 1), 0).astype(np.float32)
+    return (maps_Nhw / np.where(peak_N11 > 0, peak_N11, 1)).astype(np.float32)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from attn.maps.dense_crf import OAA_CRF, CrfConfig, dense_crf
 from attn.maps.refine.base import (
+    FAINTEST,
     STORE_SIDE,
     RefinementConfig,
     Refiner,
@@ -73,4 +74,5 @@ class _Crf:
         if named.any():
             scores = np.concatenate([np.full((1, *size), self.config.background, np.float32), maps_NHW[named]])
             refined[named] = dense_crf(image_at(image_HW3, size), scores / scores.sum(0), self.config.crf)[1:]
+        refined[refined.max(axis=(1, 2), initial=0) < FAINTEST] = 0  # the CRF gives the class nothing
         return peak_one(refined)

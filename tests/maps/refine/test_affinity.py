@@ -93,6 +93,30 @@ def test_stretched_maps_begin_at_zero(weights: Path) -> None:
     np.testing.assert_allclose(stretched, (plain - low) / (1 - low), atol=1e-5)
 
 
+@pytest.mark.parametrize("stretch", [False, True])
+def test_a_single_hot_patch_spreads_however_faint_it_becomes(weights: Path, stretch: bool) -> None:
+    chosen, photograph = config(weights, size=384, steps=10, stretch=stretch), image()
+    side = chosen.size // 16
+    maps = np.zeros((2, side, side), np.float32)
+    maps[0, 0, 0] = 1
+    result = chosen.open(CPU)(photograph, maps)
+    attention = attention_of("test_vit", weights, photograph, size=chosen.size, layers=chosen.layers)
+    expected = by_formula(attention, maps[0], normalisations=1, power=1, steps=chosen.steps)
+    if chosen.stretch:
+        expected = (expected - expected.min()) / (1 - expected.min())
+    np.testing.assert_allclose(result[0], expected, atol=1e-3)
+    assert not result[1].any(), "a map of zeros stays one"
+
+
+def test_a_map_of_equal_values_is_not_stretched(weights: Path) -> None:
+    """Its differences are those of rounding alone."""
+    refiner = config(weights, size=16, stretch=True).open(CPU)
+    np.testing.assert_array_equal(refiner(image(), np.full((1, 3, 3), 0.5, np.float32)), np.ones((1, 1, 1)))
+    flat = config(weights, normalisations=100, steps=100, stretch=True).open(CPU)
+    result = flat(image(), np.ones((1, 5, 5), np.float32))
+    assert result.min() > 0.99, "columns and rows sum to 1, so that the walk leaves a constant map as it is"
+
+
 def test_a_step_is_symmetric_and_survives_weights_that_vanish() -> None:
     attention = torch.eye(4, dtype=torch.float64) * 0.5
     attention[:, 0] = 0

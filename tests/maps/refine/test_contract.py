@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from attn.maps.refine import RefinementConfig, Refiner
+from attn.maps.refine import PamrConfig, RefinementConfig, Refiner, at_grid
 from tests.maps.refine.transformers import weights_of
 
 NAMES = sorted(RefinementConfig.members)
@@ -57,6 +57,16 @@ def test_empty_maps_stay_empty(refiners: dict[str, Refiner], name: str) -> None:
     refined = refiners[name](image, maps)
     assert [bool(one.any()) for one in refined] == [False, True, False]
     assert np.isfinite(refined).all()
+
+
+def test_pamr_keeps_a_small_object_and_so_does_another_grid() -> None:
+    maps = np.zeros((1, 40, 40), np.float32)
+    maps[0, 20, 20] = 1
+    refined = PamrConfig(size=40, iterations=200).open(torch.device("cpu"))(np.zeros((40, 40, 3), np.uint8), maps)
+    assert refined.max() == 1
+    large = np.zeros((600, 600), np.float32)
+    large[300, 300] = 1
+    assert at_grid(large, (5, 5)).max() == 1
 
 
 @pytest.mark.parametrize("name", ["affinity", "pamr"])
