@@ -6,7 +6,9 @@ Duplicate keys are faults. `attn.parsing` has the limits on YAML texts.
 from __future__ import annotations
 
 __all__ = [
+    "BASE",
     "OVERRIDE",
+    "RECIPE_PREFIX",
     "SOURCE",
     "SOURCE_INDEPENDENT",
     "Document",
@@ -50,6 +52,8 @@ STEEPEST = 10.0
 HEAD_RATES = ("head_weight", "head_bias")
 
 OVERRIDE = "override"
+RECIPE_PREFIX, BASE = "recipe ", "base"
+"""The names in messages of a recipe's text, before its own name, and of the run that a sweep searches."""
 CONTAINERS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MAX_KEYS = 16
 """Maximum keys in the path of an override."""
@@ -80,6 +84,7 @@ class Document:
         faults: Faults found while reading.
         name: Name of its text in messages.
         included: Names of other texts that stand in it.
+        former_rates: Places of learning rates that a recipe sets for a source that was replaced, by path.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +92,7 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
     name: str = ""
     included: list[str] = field(default_factory=list)
+    former_rates: dict[Path, str] = field(default_factory=dict)
 
     def location(self, path: Path) -> str:
         """The location of a value; for a missing value, that of the nearest enclosing mapping."""
@@ -116,24 +122,19 @@ class Document:
         for old in _paths(node.pop(path[-1]), path):
             self.locations.pop(old, None)
 
-    def change_source(self, path: Path, source: Any) -> dict[Path, Any]:
+    def change_source(self, path: Path, source: Any) -> None:
         """Remove the fields that belong to the former source, if a `source` is about to change.
 
-        If a `data.source` changes, `validation.split` beside it is removed too: it names a split of the same data. If
-        the new data has one label an image and the former has several, learning rates of the head that are too high for
-        cross-entropy are removed.
+        If a `data.source` changes, `validation.split` beside it is removed too: it names a split of the same data.
 
         Args:
             path: Path of the `source` field.
             source: The new source.
-
-        Returns:
-            The rates that were removed, by path.
         """
         values = self._at(path[:-1])
         former = values.get(SOURCE) if isinstance(values, dict) else None
         if not isinstance(former, str) or not isinstance(source, str) or former == source:
-            return {}
+            return
         for key in [key for key in values if key != SOURCE and key not in SOURCE_INDEPENDENT]:
             self.drop((*path[:-1], key))
         beside: Any = self.values
@@ -141,22 +142,39 @@ class Document:
             beside = beside[key]
         validation = beside.get("validation")
         if path[-2:] != ("data", SOURCE):
-            return {}
+            return
         if isinstance(validation, dict) and "split" in validation:
             self.drop((*path[:-2], "validation", "split"))
-        return self._drop_head_rates(path[:-2]) if source in EXCLUSIVE_SOURCES - {former} else {}
+        self._note_head_rates((*path[:-2], "optimizer", "multipliers"), former, source)
 
-    def _drop_head_rates(self, section: Path) -> dict[Path, Any]:
-        """Remove learning rates of the head that are too high for cross-entropy."""
-        rates = self._at(here := (*section, "optimizer", "multipliers"))
-        if self._at((*section, "method", "name")) not in CROSS_ENTROPY:
-            return {}
-        weight = rates.get(HEAD_RATES[0]) if isinstance(rates, dict) else None
-        if not isinstance(weight, int | float) or weight <= STEEPEST:
-            return {}
-        dropped = {(*here, name): rates[name] for name in HEAD_RATES if name in rates}
-        for one in dropped:
-            self.drop(one)
+    def _note_head_rates(self, multipliers: Path, former: str, source: str) -> None:
+        """Keep in mind a recipe's rates of the head for several labels, if the new source has one label an image."""
+        if source not in EXCLUSIVE_SOURCES:
+            self.former_rates = {path: place for path, place in self.former_rates.items() if path[:-1] != multipliers}
+            return
+        weight = self._at((*multipliers, HEAD_RATES[0]))
+        if former in EXCLUSIVE_SOURCES or not isinstance(weight, int | float) or weight <= STEEPEST:
+            return
+        for rate in ((*multipliers, name) for name in HEAD_RATES):
+            place = self.locations.get(rate, "")
+            if text_name(place) == BASE or place.startswith(RECIPE_PREFIX):
+                self.former_rates[rate] = place
+
+    def drop_former_rates(self) -> dict[Path, Any]:
+        """Remove learning rates of the head that are for several labels, if training is by cross-entropy now.
+
+        Rates that a file of the user's own or an override sets stay.
+
+        Returns:
+            The rates that were removed, by path.
+        """
+        dropped: dict[Path, Any] = {}
+        for rate, place in self.former_rates.items():
+            method = self._at((*rate[:-3], "method", "name"))
+            if self.locations.get(rate) == place and isinstance(method, str) and method in CROSS_ENTROPY:
+                dropped[rate] = self._at(rate)
+                self.drop(rate)
+        self.former_rates = {}
         return dropped
 
     def _at(self, path: Path) -> Any:
@@ -180,6 +198,8 @@ class Document:
         self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
         self.locations |= {(name, *path): location for path, location in section.locations.items()}
         self.faults += section.faults
+        self.former_rates = {path: place for path, place in self.former_rates.items() if path[:1] != (name,)}
+        self.former_rates |= {(name, *path): place for path, place in section.former_rates.items()}
 
 
 class PlacedOverride(str):
@@ -202,6 +222,7 @@ def layered(*documents: Document) -> Document:
     joined = Document()
     for document in documents:
         joined.faults += document.faults
+        joined.former_rates |= document.former_rates
         if () in document.locations:
             joined.locations[()] = document.locations[()]
         for path, source in sources_in(document.values):

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from attn.config.base import Config, Variant
 from attn.config.document import (
     OVERRIDE,
+    SOURCE,
     STEEPEST,
     Document,
     Path,
@@ -125,22 +126,23 @@ def override(document: Document, overrides: list[str]) -> None:
     for _, path, value in assignments:
         chosen |= sources_in({path[-1]: value}, path[:-1])
     for path, source in chosen.items():
-        dropped = document.change_source(path, source)
-        _tell_dropped(dropped, source, [path for _, path, _ in assignments])
+        document.change_source(path, source)
     for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
         if isinstance(text, PlacedOverride):
             document.locations[path[:-1]] = text.location
 
 
-def _tell_dropped(rates: Mapping[Path, Any], source: Any, assigned: Sequence[Path]) -> None:
-    """Say which rates of the file do not hold for the chosen data, unless the user sets them."""
-    if rates and not any(path == one[: len(path)] for one in rates for path in assigned):
-        (first, value), *_ = rates.items()
-        name = ".".join(first)
+def _tell_dropped(document: Document, rates: Mapping[Path, Any]) -> None:
+    """Say which rates of a recipe do not hold for the chosen data."""
+    for section in dict.fromkeys(path[:-3] for path in rates):
+        data, own = document.section(section[0]) if section else document, ".".join((*section, ""))
+        source = data.section("data").values.get(SOURCE)
+        named = [f"{'.'.join(path)}={value:g}" for path, value in rates.items() if path[:-3] == section]
+        be = "is" if len(named) == 1 else "are"
         print_once(
-            f"note: data.source={source} has one label an image, so {name}={value:g}, which is for several, "
-            f"is left out: {name}={STEEPEST:g}"
+            f"note: {own}data.source={source} has one label an image, so {' and '.join(named)}, which {be} for "
+            f"several, {be} left out: {STEEPEST:g} holds"
         )
 
 
@@ -156,6 +158,7 @@ def parse_config(kind: type[C], document: Document) -> C:
     Raises:
         ConfigError: Lists all faults.
     """
+    _tell_dropped(document, document.drop_former_rates())
     faults = list(document.faults)
     for path, message, hint in [one for _, before in _checks if before for one in before(document.values)]:
         faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from attn.config.document import RECIPE_PREFIX
 from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
 from attn.notices import print_once, renamed
@@ -43,8 +44,6 @@ GROUPS = ("scenes", "photographs", "paper", "sweeps")
 """The folders of `jobs/recipes`, in the order in which recipes are listed."""
 FORMER_NAMES = {"segment": "cross_entropy"}
 """Recipe by the name that it had in version 0.1."""
-RECIPE_PREFIX = "recipe "
-"""What the names of recipes begin with in messages; a file may be called like a recipe."""
 
 
 @dataclass(frozen=True)

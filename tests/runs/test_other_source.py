@@ -12,6 +12,7 @@ from attn.config.resolve import resolve
 from attn.data.source import SourceConfig
 from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.notices import print_once
+from attn.runs.config_reader import read_config
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.recipes import list_recipes, load_any_config
@@ -68,7 +69,8 @@ def test_cross_entropy_is_not_trained_at_the_soft_margin_s_rates(
     assert "note:" not in capsys.readouterr().err
     print_once.cache_clear()
     assert head(*exclusive) == (10, 10)
-    assert "optimizer.multipliers.head_weight=100, which is for several, is left out" in capsys.readouterr().err
+    named = "optimizer.multipliers.head_weight=100 and optimizer.multipliers.head_bias=100, which are for several, are"
+    assert f"{named} left out: 10 holds" in capsys.readouterr().err
     print_once.cache_clear()
     assert head(*exclusive, "optimizer.multipliers={head_weight: 50, head_bias: 40}") == (50, 40)
     assert "note:" not in capsys.readouterr().err
@@ -83,17 +85,55 @@ def test_rates_of_the_head_that_stay_whatever_the_source() -> None:
         assert (config.optimizer.multipliers.head_weight, config.optimizer.multipliers.head_bias) == rates
 
 
-def test_rates_in_a_file_of_one_s_own_hold_over_the_recipe_s(tmp_path: Path) -> None:
-    text = "recipe: gain\ndata: {source: folder, root: /x}\n"
-    for more, expected in (("", 10), ("optimizer: {multipliers: {head_weight: 100}}\n", 100)):
-        file = tmp_path / "my.yaml"
-        file.write_text(text + more)
-        config = load_any_config(str(file), [])
+FOLDER = "data.source=folder data.root=/x"
+IN_FILE = "data: {source: folder, root: /x}\n"
+OWN = "optimizer: {multipliers: {head_weight: 50}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "rates", "dropped"),
+    [
+        ("recipe: gain\n" + IN_FILE, "", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\n" + IN_FILE + OWN, "", (50, 10), ["head_bias"]),
+        ("recipe: gain\n" + IN_FILE, "optimizer.multipliers.head_weight=20", (20, 10), ["head_bias"]),
+        ("recipe: gain\n", FOLDER + " optimizer.multipliers.head_weight=20", (20, 10), ["head_bias"]),
+        ("recipe: gain\n", FOLDER + " optimizer.multipliers.head_bias=20", (10, 20), ["head_weight"]),
+        ("recipe: gain\n" + OWN, FOLDER, (50, 10), ["head_bias"]),
+        ("recipe: oaa\n", FOLDER + " method.name=grad_cam", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: oaa\n" + IN_FILE, "method.name=grad_cam", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\n" + IN_FILE, "method.name=oaa model.head=conv", (100, 100), []),
+        ("recipe: gain\n" + IN_FILE, "data.source=coco data.root=/x", (100, 100), []),
+    ],
+)
+def test_a_rate_of_the_recipe_s_that_does_not_hold_is_named_and_one_s_own_stays(
+    text: str, overrides: str, rates: tuple[float, float], dropped: list[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    print_once.cache_clear()
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    config = load_any_config(str(file), overrides.split())
+    assert isinstance(config, TrainConfig)
+    assert (config.optimizer.multipliers.head_weight, config.optimizer.multipliers.head_bias) == rates
+    notes = [line for line in capsys.readouterr().err.splitlines() if "for several" in line]
+    assert len(notes) == bool(dropped)
+    assert [name for name in ("head_weight", "head_bias") if f"{name}=100" in "".join(notes)] == dropped
+
+
+def test_a_change_between_sources_of_one_label_drops_no_rate() -> None:
+    of_cifar = "data: {source: cifar10, root: /x}\nmethod: {name: gain}\nmodel: {name: resnet50}\n" + OWN
+    for source, rate in (("folder", 50), ("coco", 50)):
+        config = read_config(of_cifar, "recipe of_one_label", [f"data.source={source}", "data.root=/x"])
         assert isinstance(config, TrainConfig)
-        assert config.optimizer.multipliers.head_weight == expected
+        assert config.optimizer.multipliers.head_weight == rate
+
+
+def test_a_pipeline_s_rates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    print_once.cache_clear()
     pipeline = load_any_config("gain_sec_photographs", ["data.source=folder", "data.root=/x"])
     assert isinstance(pipeline, PipelineConfig)
     assert pipeline.train.optimizer.multipliers.head_weight == 10
+    assert "note: train.data.source=folder has one label an image, so train.optimizer." in capsys.readouterr().err
 
 
 def test_the_same_source_again_keeps_the_rest() -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attn.config.document import (
+    BASE,
     SOURCE,
     Document,
     PlacedOverride,
@@ -152,7 +153,7 @@ def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig
 @functools.lru_cache(maxsize=4)
 def _base_document(base: str) -> Document:
     """The document of a base, parsed once for all trials."""
-    return read_document(base, "base")
+    return read_document(base, BASE)
 
 
 def read_trial(text: str, name: str, overrides: list[str] | None = None, *, texts: Texts = RECIPES_ONLY) -> TrialConfig:
