@@ -22,6 +22,7 @@ from attn.data.source import Source
 from attn.data.source_cache import SourceCache
 from attn.data.transforms import scaled_size
 from attn.errors import DataError
+from attn.evaluation.classification import predicted_classes
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import write_predictions
 from attn.evaluation.refined import MapRefinement
@@ -244,7 +245,7 @@ def _write_store(
             (name, int(index))
             for part in predicted
             for name, values in part.probabilities.items()
-            for index in np.flatnonzero(values > config.probability)
+            for index in predicted_classes(values, threshold=config.probability, exclusive=work.source.exclusive)
         }
     if not rows:
         raise DataError(f"there is no map to write: no image has {'a label' if config.classes == 'labels' else 'one'}")

@@ -18,6 +18,7 @@ from attn import store
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import collate
 from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.look_alikes import LookAlikesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import ImageMaps, image_maps
@@ -41,20 +42,24 @@ CLASSES = ScenesConfig().classes[:3]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder of runs with one trained model, `first/model`, whose maps have 6×6 cells."""
+    _save(tmp_path / "first" / "model", CLASSES)
+    return tmp_path
+
+
+def _save(folder: Path, classes: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     model = ModelConfig(name="tiny", weights=None, head="conv")
     save_bundle(
-        tmp_path / "first" / "model",
+        folder,
         model.build(3).state_dict(),
         model=model,
-        classes=CLASSES,
+        classes=classes,
         input=InputConfig(size=48),
         map_kind="integral",
         layers=(),
         config_yaml=CONFIG.replace("CLASSES", ", ".join(CLASSES)),
         info={},
     )
-    return tmp_path
 
 
 def seen(
@@ -174,6 +179,19 @@ def test_predicted_classes_alone(root: Path) -> None:
     scored = evaluate.run(evaluate.load(result.store, [f"root={root}", "panels=0", "evaluation.probability=0.4"]))
     assert "direct_miou" in scored.scores
     assert "seed_miou" not in scored.scores
+
+
+def test_the_predicted_class_of_exclusive_classes_is_the_most_probable_one(root: Path) -> None:
+    """Above the threshold may be none."""
+    names = LookAlikesConfig().classes[:3]
+    _save(root / "birds" / "model", names)
+    data = ["data.source=look_alikes", "data.count=4", f"data.classes=[{', '.join(names)}]"]
+    for probability in (0.01, 0.99):
+        result = run(load("birds", [f"root={root}", "classes=predicted", f"probability={probability}", *data]))
+        predictions = read_predictions(result.predictions, names)
+        expected = {(name, int(values.argmax())) for name, values in predictions.items()}
+        assert len(expected) == result.images == result.maps == 4
+        assert set(store.open(result.store).rows) == expected
 
 
 def test_pngs_lie_at_the_images_size(root: Path) -> None:
