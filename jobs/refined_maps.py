@@ -23,8 +23,8 @@ from attn.config.base import is_remote
 from attn.data.classes import check_classes
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.evaluation.refined import MapRefinement
-from attn.maps.refine import Refiner, at_grid, refine_by_class
+from attn.evaluation.refined import MapRefinement, refine_by_labels
+from attn.maps.refine import Refiner, at_grid
 from attn.models.device import choose_device
 from attn.runs.maps import StoredMapsConfig
 from attn.runs.result import JsonResult
@@ -77,8 +77,7 @@ class RefineWork:
             )
         bare = [record.image_id for record in source.records if record.image_id not in snapshot]
         labelled = {record.image_id for record in source.records if record.labels}
-        of_predicted = snapshot.manifest.metadata.get("classes") == "predicted"
-        if len(bare) == len(source.records) or (labelled.intersection(bare) and not of_predicted):
+        if len(bare) == len(source.records) or (labelled.intersection(bare) and not _of_predicted(snapshot)):
             names = sorted(labelled.intersection(bare) or bare)
             raise DataError(
                 f"{opened.uri} has no rows for {len(names)} of {len(source.records)} images, {names[0]!r} the first of "
@@ -145,6 +144,11 @@ class RefinedMaps(JsonResult):
     store_version: int
 
 
+def _of_predicted(snapshot: Snapshot) -> bool:
+    """Whether there are maps of predicted classes alone."""
+    return snapshot.manifest.metadata.get("classes") == "predicted"
+
+
 def _refine(work: RefineWork, chunk: _Chunk, report: Callable[[int], None]) -> _Refined:
     """Refine the maps of some of the images.
 
@@ -170,7 +174,8 @@ def _refine(work: RefineWork, chunk: _Chunk, report: Callable[[int], None]) -> _
                     raise
                 unread.append(record.image_id)
                 continue
-            for index, values in refine_by_class(refiner, image, written).items():
+            labels = () if _of_predicted(work.snapshot) else record.labels
+            for index, values in refine_by_labels(refiner, image, written, labels).items():
                 writer.add(record.image_id, index, at_grid(values, chunk.grid), fallback=levels_of[index] == FALLBACK)
                 maps += 1
         report(done)

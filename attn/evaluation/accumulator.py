@@ -23,13 +23,22 @@ class ScoreAccumulator:
 
     Args:
         given: Score maps of the given labels; False if there are only maps of predicted classes.
+        predicted: Score maps of the predicted classes; False if they depend on the given labels.
 
     Attributes:
         exclusive: Whether every image has exactly one class: see `attn.data.source.Source`.
     """
 
-    def __init__(self, num_classes: int, config: ScoringConfig, *, given: bool = True, exclusive: bool = False) -> None:
-        self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
+    def __init__(
+        self,
+        num_classes: int,
+        config: ScoringConfig,
+        *,
+        given: bool = True,
+        predicted: bool = True,
+        exclusive: bool = False,
+    ) -> None:
+        self.num_classes, self.given, self.predicted, self.exclusive = num_classes, given, predicted, exclusive
         grid = threshold_grid(config.thresholds)
         # The fixed threshold of the direct protocol is part of the grid.
         self.direct_grid = np.union1d(grid, [config.claim])
@@ -64,9 +73,10 @@ class ScoreAccumulator:
             given = {index: maps.maps[index] for index in maps.record.labels}
             self.seeds.add(given, maps.mask)
             self.extent.add(given, maps.mask)
-        if maps.probabilities is not None:
+        if maps.probabilities is not None and self.predicted:
             likely = predicted_classes(maps.probabilities, threshold=self.config.probability, exclusive=self.exclusive)
-            predicted = {index: maps.maps[index] for index in likely if index in maps.maps}
+            of_likely = maps.maps if maps.predicted_maps is None else maps.predicted_maps
+            predicted = {index: of_likely[index] for index in likely if index in of_likely}
             self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
         return True
 

@@ -19,6 +19,7 @@ from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.classification import (
     ClassScores,
     average_precision,
+    predicted_classes,
     roc_auc,
     threshold_accuracy,
     top_k_accuracy,
@@ -151,7 +152,11 @@ def count(
         for position, maps in zip(batch.indices, results, strict=True):
             if own is not None and position not in own:
                 continue
-            final = maps if refinement is None else refinement.of_image(position, maps)
+            final = maps
+            if refinement is not None:
+                assert maps.probabilities is not None
+                likely = predicted_classes(maps.probabilities, threshold=config.probability, exclusive=batch.exclusive)
+                final = refinement.of_image(position, maps, predicted=likely)
             if counted.add(final, saliency and saliency.reader(position)) and observe is not None:
                 observe(final)
     return counted, skipped
@@ -200,7 +205,13 @@ def compute_scores(
         of_maps["refinement"] = refinement
         maps_protocol = base.model_copy(update=of_masked | of_maps)
         scores |= _seed_scores(counted, classes, config, maps_protocol, saliency) if counted.given else {}
-        scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}
+        if counted.probabilities and counted.predicted:
+            scores |= _direct_scores(counted, classes, config, maps_protocol)
+        elif counted.probabilities:
+            notes.append(
+                "maps of predicted classes were not scored: they were refined together with maps of the given labels, "
+                "and depend on these; `attn maps MODEL classes=predicted` writes maps that do not"
+            )
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.parts:

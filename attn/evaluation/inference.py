@@ -39,6 +39,7 @@ class ImageMaps:
         maps: float32 (H0, W0) in [0, 1] at the image's size by class index, each divided by its own maximum.
         mask: Ground-truth mask, uint8 (H0, W0), if there is one.
         whole: Whether the network has seen the whole image; regions outside a crop are 0 in the maps.
+        predicted_maps: Maps of the predicted classes, where those of `maps` depend on the given labels.
     """
 
     record: Record
@@ -46,6 +47,7 @@ class ImageMaps:
     maps: Mapping[int, NDArray[np.float32]]
     mask: NDArray[np.uint8] | None
     whole: bool = True
+    predicted_maps: Mapping[int, NDArray[np.float32]] | None = None
 
 
 def image_maps(

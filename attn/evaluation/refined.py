@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MapRefinement"]
+__all__ = ["MapRefinement", "refine_by_labels", "refine_predicted"]
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from attn.data.geometry import Geometry
 from attn.data.source import Source
 from attn.evaluation.inference import LARGE, ImageMaps, MapsOnDemand
-from attn.maps.refine import RefinementConfig, Refiner, at_grid, refine_by_class
+from attn.maps.refine import RefinementConfig, Refiner, at_grid, is_joint, refine_by_class
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ class MapRefinement:
             return {}
         return refine_by_class(self.refiner, self.source.load(position, mask=False, saliency=False).image, maps)
 
-    def of_image(self, position: int, image: ImageMaps, grid: tuple[int, int] | None = None) -> ImageMaps:
-        """Refine the maps of the image at a position of the data.
-
-        Maps of the given labels are refined without those of further, predicted classes, which a refinement of all
-        classes at once (the CRF) would make them depend on.
+    def of_image(
+        self,
+        position: int,
+        image: ImageMaps,
+        grid: tuple[int, int] | None = None,
+        *,
+        predicted: Collection[int] = (),
+    ) -> ImageMaps:
+        """Refine the maps of the image at a position of the data: see `refine_by_labels`.
 
         Args:
             grid: Size (h, w) of the refined maps, instead of the image's own.
+            predicted: Classes whose maps are to be scored as predicted ones: see `refine_predicted`.
 
         Raises:
             DataError: The image cannot be read.
@@ -72,12 +77,50 @@ class MapRefinement:
         if not image.maps:
             return image
         pixels = self.source.load(position, mask=False, saliency=False).image
-        given = {index: image.maps[index] for index in image.maps if index in image.record.labels}
-        further = {index: image.maps[index] for index in image.maps if index not in image.record.labels}
-        refined = refine_by_class(self.refiner, pixels, given) | refine_by_class(self.refiner, pixels, further)
+        labels = image.record.labels
+        maps = self._at(grid, pixels, refine_by_labels(self.refiner, pixels, image.maps, labels))
+        apart = refine_predicted(self.refiner, pixels, image.maps, labels, predicted)
+        return replace(image, maps=maps, predicted_maps=None if apart is None else self._at(grid, pixels, apart))
+
+    @staticmethod
+    def _at(
+        grid: tuple[int, int] | None, pixels: NDArray[np.uint8], refined: Mapping[int, NDArray[np.float32]]
+    ) -> Mapping[int, NDArray[np.float32]]:
+        """Refined maps on a grid, or at the size of their image."""
         if grid is not None:
-            return replace(image, maps={index: at_grid(values, grid) for index, values in refined.items()})
+            return {index: at_grid(values, grid) for index, values in refined.items()}
         height, width = pixels.shape[:2]
         tensors = {index: (torch.from_numpy(values),) for index, values in refined.items()}
         lazy = MapsOnDemand(tensors, Geometry.whole((height, width)), None)
-        return replace(image, maps=lazy if len(lazy) * height * width > LARGE else dict(lazy))
+        return lazy if len(lazy) * height * width > LARGE else dict(lazy)
+
+
+def refine_by_labels(
+    refiner: Refiner, image_HW3: NDArray[np.uint8], maps: Mapping[int, NDArray[Any]], labels: Collection[int]
+) -> dict[int, NDArray[np.float32]]:
+    """Refine maps, those of the given labels without those of further classes.
+
+    A refinement of all classes at once (the CRF) would make the former depend on the latter.
+    """
+    given = {index: maps[index] for index in maps if index in labels}
+    further = {index: maps[index] for index in maps if index not in labels}
+    return refine_by_class(refiner, image_HW3, given) | refine_by_class(refiner, image_HW3, further)
+
+
+def refine_predicted(
+    refiner: Refiner,
+    image_HW3: NDArray[np.uint8],
+    maps: Mapping[int, NDArray[Any]],
+    labels: Collection[int],
+    predicted: Collection[int],
+) -> dict[int, NDArray[np.float32]] | None:
+    """Refine the maps of the predicted classes without any others, so that they do not depend on the given labels.
+
+    Returns:
+        None if they are the same after `refine_by_labels`.
+    """
+    likely = {index: maps[index] for index in maps if index in predicted}
+    given = {index for index in maps if index in labels}
+    if not is_joint(refiner.description) or likely.keys() in (given, maps.keys() - given):
+        return None
+    return refine_by_class(refiner, image_HW3, likely)

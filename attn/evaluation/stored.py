@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["evaluate_stored"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from attn.data.sample import Example
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.accumulator import ScoreAccumulator
+from attn.evaluation.classification import predicted_classes
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores
 from attn.evaluation.inference import ImageMaps
-from attn.evaluation.refined import MapRefinement
+from attn.evaluation.refined import MapRefinement, refine_by_labels, refine_predicted
 from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.maps import normalize_max
-from attn.maps.refine import refine_by_class
+from attn.maps.refine import is_joint
 from attn.maps.settings import PLAIN, MapSettings
 from attn.saliency.source import SaliencySource
 
@@ -68,7 +69,10 @@ def evaluate_stored(
     Raises:
         DataError: There is no image, an image cannot be read, or an image lacks a prediction.
     """
-    counted = ScoreAccumulator(len(source.classes), config, given=given, exclusive=source.exclusive)
+    mixed = given and snapshot.manifest.metadata.get("classes") == "both" and is_joint(before)
+    counted = ScoreAccumulator(
+        len(source.classes), config, given=given, predicted=not mixed, exclusive=source.exclusive
+    )
     skipped = list[str]()
     for index, record in enumerate(source.records):
         try:
@@ -80,8 +84,12 @@ def evaluate_stored(
             continue
         if probabilities is not None and record.image_id not in probabilities:
             raise DataError(f"image {record.image_id!r} has no prediction; give predictions of this data set")
-        of_image = None if probabilities is None else probabilities[record.image_id]
-        result = ImageMaps(record, of_image, _at_image_size(snapshot, example, refinement, given=given), example.mask)
+        of_image, likely = None, ()
+        if probabilities is not None:
+            of_image = probabilities[record.image_id]
+            likely = predicted_classes(of_image, threshold=config.probability, exclusive=source.exclusive)
+        maps, of_likely = _maps(snapshot, example, refinement, record.labels if given else (), likely)
+        result = ImageMaps(record, of_image, maps, example.mask, predicted_maps=of_likely)
         if counted.add(result, saliency and saliency.reader(index)) and observe is not None:
             observe(result)
     if not counted.records:
@@ -101,21 +109,30 @@ def evaluate_stored(
     return with_skipped(evaluation, skipped)
 
 
-def _at_image_size(
-    snapshot: Snapshot, example: Example, refinement: MapRefinement | None, *, given: bool
-) -> dict[int, NDArray[np.float32]]:
-    results: Mapping[int, NDArray[Any]]
+def _maps(
+    snapshot: Snapshot,
+    example: Example,
+    refinement: MapRefinement | None,
+    given: Sequence[int],
+    likely: Sequence[int],
+) -> tuple[dict[int, NDArray[np.float32]], dict[int, NDArray[np.float32]] | None]:
+    """An image's maps at its size, and those of the likely classes where they are others: see `ImageMaps`."""
+    stored: Mapping[int, NDArray[Any]]
     try:
-        results = snapshot[example.record.image_id]
+        stored = snapshot[example.record.image_id]
     except KeyError:  # no row: the image has no labels, or no predicted class in a store of predicted classes
-        results = dict[int, NDArray[np.uint8]]()
+        stored = dict[int, NDArray[np.uint8]]()
+    size, apart = (example.image.shape[0], example.image.shape[1]), None
     if refinement is not None:
-        results = refine_by_class(refinement.refiner, example.image, results)
-    size = (example.image.shape[0], example.image.shape[1])
-    nothing = [label for label in example.record.labels if given and label not in results]
-    maps = {label: np.zeros(size, np.float32) for label in nothing}
-    if results:
-        stored_Nhw = torch.from_numpy(np.stack(list(results.values()))).float()
-        in_image, _ = Geometry.whole(size).to_image(stored_Nhw)
-        maps |= dict(zip(results, normalize_max(in_image).numpy(), strict=True))
-    return maps
+        apart = refine_predicted(refinement.refiner, example.image, stored, given, likely)
+        stored = refine_by_labels(refinement.refiner, example.image, stored, given)
+    maps = {label: np.zeros(size, np.float32) for label in given if label not in stored}
+    return maps | _at_size(stored, size), None if apart is None else _at_size(apart, size)
+
+
+def _at_size(maps: Mapping[int, NDArray[Any]], size: tuple[int, int]) -> dict[int, NDArray[np.float32]]:
+    if not maps:
+        return {}
+    maps_Nhw = torch.from_numpy(np.stack(list(maps.values()))).float()
+    in_image, _ = Geometry.whole(size).to_image(maps_Nhw)
+    return dict(zip(maps, normalize_max(in_image).numpy(), strict=True))

@@ -39,7 +39,7 @@ import os, signal, sys
 import jobs.refined_maps as module
 from jobs.maps import load, run
 
-module.CHUNK, module.COMMIT_SECONDS, refine, images = 3, 0.0, module.refine_by_class, []
+module.CHUNK, module.COMMIT_SECONDS, refine, images = 3, 0.0, module.refine_by_labels, []
 
 def killing(*arguments):
     images.append(None)
@@ -47,7 +47,7 @@ def killing(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return refine(*arguments)
 
-module.refine_by_class = killing
+module.refine_by_labels = killing
 run(load(sys.argv[1], sys.argv[2:]), run_id="refined")
 """
 
@@ -97,6 +97,30 @@ def test_a_store_of_refined_maps(given: Path) -> None:
             assert np.abs(results[label] - 255 * (expected / expected.max()).numpy()).max() < 0.51
 
 
+def test_maps_of_given_labels_do_not_depend_on_further_ones(given: Path) -> None:
+    """The CRF refines all of an image's maps at once, but a store of both has further, predicted classes."""
+    source = ScenesConfig(count=10, size=48, objects=(1, 2), classes=CLASSES).build()
+    generator, both = np.random.default_rng(0), dict[tuple[str, int], Any]()
+    for record in source.records:
+        both |= {(record.image_id, index): generator.random(GRID, np.float32) for index in range(len(CLASSES))}
+    labels = {(record.image_id, label) for record in source.records for label in record.labels}
+    stores = dict[str, store.Snapshot]()
+    for name, rows in (("both", both.keys()), ("labels", labels)):
+        opened = store.create(str(given / name), rows=rows, grid=GRID, classes=CLASSES)
+        session = opened.begin("first")
+        writer = session.writer(0)
+        for row in sorted(rows):
+            writer.add(*row, both[row])
+        session.publish(session.commit(0, [writer.seal()], metadata={"classes": name}))
+        options = [f"root={given}", *DATA, "maps.refine.name=crf", "maps.refine.size=48"]
+        stores[name] = store.open(str(run(load(str(given / name), options)).store)).at()
+    for record in source.records:
+        for label in record.labels:
+            of_both, of_labels = (stores[name][record.image_id][label] for name in ("both", "labels"))
+            np.testing.assert_array_equal(of_both, of_labels)
+    assert stores["both"].coverage == 30
+
+
 def test_a_killed_run_continues_where_it_was(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [str(given / "maps"), f"root={given}", *DATA, *REFINE]
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False)
@@ -105,13 +129,13 @@ def test_a_killed_run_continues_where_it_was(given: Path, monkeypatch: pytest.Mo
     assert store.open(location).at().version == 0, "readers see nothing of an unfinished store"
     monkeypatch.setattr(jobs.refined_maps, "CHUNK", 3)
     images: list[Any] = []
-    refine = jobs.refined_maps.refine_by_class
+    refine = jobs.refined_maps.refine_by_labels
 
     def counting(*values: Any) -> Any:
         images.append(values)
         return refine(*values)
 
-    monkeypatch.setattr(jobs.refined_maps, "refine_by_class", counting)
+    monkeypatch.setattr(jobs.refined_maps, "refine_by_labels", counting)
     result = resume("refined", root=str(given))
     assert len(images) == 4, "two chunks of three images were done, and kept"
     whole = refined(given, run_id="whole")

@@ -1,7 +1,7 @@
 """Refinement of attention maps along what is seen in their image. Each file is one way to refine."""
 
 from attn.maps.refine.affinity import AffinityConfig
-from attn.maps.refine.base import RefinementConfig, Refiner, at_grid, refine_by_class
+from attn.maps.refine.base import RefinementConfig, Refiner, at_grid, is_joint, refine_by_class
 from attn.maps.refine.crf import CrfRefinementConfig
 from attn.maps.refine.pamr import PamrConfig, pamr
 
@@ -12,6 +12,7 @@ __all__ = [
     "RefinementConfig",
     "Refiner",
     "at_grid",
+    "is_joint",
     "pamr",
     "refine_by_class",
 ]

@@ -14,13 +14,14 @@ __all__ = [
     "check_inputs",
     "fitted",
     "image_at",
+    "is_joint",
     "peak_one",
     "refine_by_class",
     "resized",
 ]
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import cv2
 import numpy as np
@@ -79,6 +80,9 @@ class Refiner(Protocol):
 class RefinementConfig(Variant, tag="name"):
     """Refinement of maps along what is seen in their image; `name` selects how."""
 
+    joint: ClassVar[bool] = False
+    """Whether a class's refined map depends on which other classes are refined with it."""
+
     def open(self, device: torch.device) -> Refiner:
         """Read what the refinement needs.
 
@@ -86,6 +90,16 @@ class RefinementConfig(Variant, tag="name"):
             AttnError: A network or its weights cannot be had, or do not fit the config.
         """
         raise TypeError(f"{type(self).__name__} does not say how it refines")
+
+
+def is_joint(description: Mapping[str, Any] | None) -> bool:
+    """Whether maps of a described refinement, or of one before it, depend on which classes were refined together."""
+    while description:
+        member = RefinementConfig.members.get(description["name"])
+        if member is not None and member.joint:
+            return True
+        description = description.get("after")
+    return False
 
 
 def refine_by_class(

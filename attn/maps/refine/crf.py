@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["CrfRefinementConfig"]
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class CrfRefinementConfig(RefinementConfig):
         size: Longest side of the grid to which image and maps are brought; a smaller image keeps its size.
     """
 
+    joint: ClassVar[bool] = True
     name: Literal["crf"] = "crf"
     background: float = Field(default=0.3, gt=0, le=1)
     crf: CrfConfig = OAA_CRF
