@@ -14,13 +14,12 @@ from jobs.runs.run_folder import RunFolder
 FILE = "objective.json"
 
 
-def write_scores(folder: RunFolder, protocols: Mapping[str, Protocol]) -> None:
-    """Write the metrics in a trial's state that are scores with a protocol.
+def write_scores(folder: RunFolder, protocols: Mapping[str, Protocol], metrics: Mapping[str, float | None]) -> None:
+    """Write the metrics of a trial that are scores with a protocol.
 
     Args:
         protocols: By the name of the score.
     """
-    metrics = folder.state().metrics or {}
     scores = [
         Score(name=name, value=value, protocol=protocol)
         for name, protocol in protocols.items()

@@ -30,7 +30,7 @@ from attn.scratch import scratch_folder
 from attn.training.run_config import RunConfig
 from jobs.runs.lifecycle import continue_run, fault_text
 from jobs.runs.run_folder import RunFolder
-from jobs.sweeps.objective_scores import write_scores
+from jobs.sweeps.objective_scores import read_scores, write_scores
 from jobs.sweeps.pbt_exploit import PbtExploit
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.sweeps.trial_training import TrialStopped, train_here
@@ -173,8 +173,9 @@ class Trial(tune.Trainable):
         if metrics:  # none where the last epoch was there already
             self.folder.update(metrics=metrics)
         model = export_model(training, record=False)
+        protocols = protocols or {score.name: score.protocol for score in read_scores(self.folder)}
         if protocols:  # of the model: with `checkpoint.best` its metrics are those of an earlier epoch
-            write_scores(self.folder, protocols)
+            write_scores(self.folder, protocols, self.folder.state().metrics or {})
         return model
 
 

@@ -28,6 +28,7 @@ from attn.training.world import World
 from jobs.runs.checkpoints import checkpoint_name, commit_checkpoint, committed_best
 from jobs.runs.open_model import data_name, masks_name, resize_text
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.objective_scores import write_scores
 from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
 
@@ -85,9 +86,16 @@ class TrialReporter(RayReporter):
     """Keeps a trial's records in its folder; commits its checkpoints by itself."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, loop: dict[str, Any], trainer: Trainer, tell: OnEpoch
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        loop: dict[str, Any],
+        trainer: Trainer,
+        scorer: Scorer,
+        tell: OnEpoch,
     ) -> None:
         super().__init__(config, trainer.world, loop, trainer)
+        self.scorer = scorer
         self.channel.put = lambda record: None  # nobody follows a single trial
         self.tell, self.pending = tell, (0, dict[str, float]())
 
@@ -102,6 +110,8 @@ class TrialReporter(RayReporter):
         """Write and verify, then commit; the epoch is told once a restart can come back to it."""
         name = checkpoint_name(position.epoch, position.batch)
         self.upload(name, write)
+        if self.scorer.protocols:  # before the last epoch is committed: a restart would make none anew
+            write_scores(self.folder, self.scorer.protocols, self.pending[1])
         commit_checkpoint(self.folder, name, name if self.is_best(position) else committed_best(self.folder))
         if self.accumulator is not None:
             self.accumulator.publish(self.accumulator.version)
@@ -143,7 +153,7 @@ def train_here(
     scorer = Scorer(objective, config, run.sources)
     trainer = Trainer(config, world, components, accumulator, scorer)
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
-    reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, tell))
+    reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
     if start is None:
         world.all_or_raise(reporter.preview_untrained)
     trainer.fit(reporter, start)

@@ -73,6 +73,8 @@ def test_a_trial_that_had_its_last_epoch_is_done_whoever_ends_it(trial: tuple[Al
     alone, folder = trial
     messages = [alone.step(), alone.step()]
     assert [(one[EPOCH], one[LAST], one["done"]) for one in messages] == [(1, False, False), (2, True, False)]
+    # Killed here, it would have no epoch left in which to take its scores.
+    assert "seed_miou" in {score.name for score in read_scores(trial_folder(folder, 0))}
     alone.cleanup()
     (row,) = read_rows(folder)
     assert (row.state, row.epoch, row.objective, row.error) == ("done", 2, messages[1][OBJECTIVE], None)
