@@ -24,7 +24,8 @@ from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, re
 from attn.parsing import load_json
 from attn.registry.card import model_card
 from attn.registry.registered import Reference, RegisteredModel, parse_reference
-from attn.registry.version_tags import HASH, SCORES_TAG, registered, scores_text, tags_of
+from attn.registry.score_tags import scores_text
+from attn.registry.version_tags import HASH, SCORES_TAG, registered, tags_of
 from attn.regular_files import read_regular
 from attn.scratch import scratch_folder
 from attn.tracking.mlflow_client import connect, mlflow_errors, short_timeouts

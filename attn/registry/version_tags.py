@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["HASH", "SCORES_TAG", "registered", "scores_text", "tags_of"]
+__all__ = ["HASH", "SCORES_TAG", "registered", "tags_of"]
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,8 @@ from attn.errors import AttnError
 from attn.evaluation.score import Score
 from attn.files.locations import sha256_of
 from attn.models.description import DESCRIPTION, task_of
-from attn.parsing import load_json
 from attn.registry.registered import RegisteredModel
+from attn.registry.score_tags import read_scores
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -78,24 +77,9 @@ def _scores(tags: dict[str, str]) -> tuple[tuple[Score, ...], list[str]]:
     faults: list[str] = []
     for key in sorted(key for key in tags if key.startswith(SCORES_TAG)):
         try:
-            record = load_json(tags[key])
-            evaluations.append(
-                (int(record["at"]), [Score.from_json(json.dumps(fields)) for fields in record["scores"]])
-            )
-        except (AttnError, ValueError, TypeError, KeyError, AttributeError):
+            evaluations.append(read_scores(tags[key]))
+        except (AttnError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             faults.append(f"{key} has no scores")
     ordered = sorted(evaluations, key=lambda evaluation: evaluation[0])
     newest = {(score.name, score.hash): score for _, scores in ordered for score in scores}
     return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash))), faults
-
-
-def scores_text(at: int, scores: Iterable[Score]) -> str:
-    """Scores with their protocols as JSON, without curves and per-class values."""
-    short = [
-        score.model_copy(update={"per_class": {}, "curve": (), "extras": _small(score.extras)}) for score in scores
-    ]
-    return json.dumps({"at": at, "scores": [json.loads(score.to_json()) for score in short]})
-
-
-def _small(extras: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in extras.items() if isinstance(value, (int, float, str))}

@@ -12,9 +12,13 @@ from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 from attn.errors import WeightsError
 from attn.evaluation.score import Protocol, Score
 from attn.registry.mlflow_registry import Registry
+from attn.registry.score_tags import scores_text
 
 PROTOCOL = Protocol(source="scenes", split="val", images=6, fingerprint="a", scored="classifier", resize="squash 48x48")
 SCORE = json.loads(Score(name="mean_ap", value=0.5, protocol=PROTOCOL).to_json())
+SHORT = json.loads(scores_text(5, [Score(name="mean_ap", value=0.5, protocol=PROTOCOL)]))
+(WRITTEN,) = SHORT["protocols"]
+GRID = {"rule": "swept", "values": {"grid": 10**12, "besides": []}}
 GOOD = {
     "attn.sha256": "a" * 64,
     "attn.model_json": "b" * 64,
@@ -36,6 +40,11 @@ DAMAGED: list[tuple[dict[str, str | None], str, bool]] = [
     ({"attn.scores.r": '{"at": 1, "scores": [{"name": "x"}]}'}, "attn.scores.r has no scores", True),
     ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"hash": "0" * 64}]})}, "has no scores", True),
     ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"value": float("nan")}]})}, "has no scores", True),
+    ({"attn.scores.r": '{"at": 1, "scores": [{"name": "x", "value": 1, "protocol": 7}]}'}, "has no scores", True),
+    ({"attn.scores.r": json.dumps(SHORT | {"protocols": [WRITTEN | {"hash": "0"}]})}, "has no scores", True),
+    ({"attn.scores.r": json.dumps(SHORT | {"protocols": [WRITTEN | {"threshold": GRID}]})}, "has no scores", True),
+    ({"attn.scores.r": json.dumps(SHORT | {"protocols": 5})}, "has no scores", True),
+    ({"attn.scores.r": '{"at": 1e999, "scores": []}'}, "has no scores", True),
 ]
 
 
