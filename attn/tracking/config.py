@@ -31,7 +31,7 @@ class TrackingConfig(Config):
         experiment: Name of the MLflow experiment.
         preview_images: Number of images with maps drawn after each epoch, from the validation data or, without it, the
             training data.
-        log_every_steps: Record losses every this many optimiser steps.
+        log_every_steps: Record losses every this many optimiser steps, and of the last step of each epoch.
         register_as: Register the trained model as a new version under this name.
         alias: Alias to move to the new version.
     """

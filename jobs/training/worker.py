@@ -155,7 +155,8 @@ class RayReporter:
         if now - self.last_record >= RECORD_SECONDS:
             self.last_record = now
             self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
-        if record.step % self.config.tracking.log_every_steps == 0:
+        last = record.step % self.trainer.steps_per_epoch == 0 or record.step == record.steps
+        if last or record.step % self.config.tracking.log_every_steps == 0:
             self.tracker.log_metrics(
                 {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step
             )
