@@ -43,7 +43,7 @@ def confusion_panel(
     """
     results = list(image_confusion(network, batch, kind=kind))
     if not results:
-        return grid([[Tile(example.image, example.record.title)]])
+        return grid([[Tile.of_image(example.image, example.record.title)]])
     return confusion_rows({"": results[0]}, example, classes)
 
 
@@ -64,7 +64,7 @@ def confusion_rows(
     for number, item in enumerate(networks.values()):
         truth = _truth(example, item, height)
         labels = ", ".join(_percent(item.probabilities[label]) for label in item.record.labels)
-        row: list[Tile | None] = [None if number else Tile(image, example.record.title)]
+        row: list[Tile | None] = [None if number else Tile.of_image(image, example.record.title)]
         for layer in LAYERS:
             target, other = (resized(values[layer], height) for values in (item.target, item.other))
             likely = _percent(item.probabilities[item.confusing])

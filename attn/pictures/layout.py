@@ -23,7 +23,7 @@ __all__ = [
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -71,6 +71,7 @@ class Tile:
     """A picture of a sheet with a caption above it, and a fainter note right of the caption.
 
     Attributes:
+        short: Takes the caption's place where that is too wide.
         span: Number of columns that the caption and the note may take; the tiles beside it then have none.
     """
 
@@ -78,6 +79,12 @@ class Tile:
     caption: str = ""
     note: str = ""
     span: int = 1
+    short: str = ""
+
+    @classmethod
+    def of_image(cls, pixels: Pixels, title: str) -> Self:
+        """An image with its title; where that is too wide, without the folders in it."""
+        return cls(pixels, title, short=title.rpartition("/")[2])
 
 
 def tile_size(image: Pixels, height: int) -> tuple[int, int]:
@@ -217,9 +224,10 @@ def _columns(
 def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: int, size: int) -> None:
     """The caption, shortened if it is too wide, then the note; without the note if little of the caption would stay."""
     beside = width_of(tile.note, size) + GAP if tile.note else 0
-    caption = fitting(tile.caption, size, width - beside)
-    note = tile.note if caption == tile.caption or width - beside >= width / 3 else ""
-    caption = caption if note else fitting(tile.caption, size, width)
+    whole = tile.short if tile.short and width_of(tile.caption, size) > width - beside else tile.caption
+    caption = fitting(whole, size, width - beside)
+    note = tile.note if caption == whole or width - beside >= width / 3 else ""
+    caption = caption if note else fitting(whole, size, width)
     draw_text(draw, (left, top), caption, INK, size)
     draw_text(draw, (left + width_of(caption, size) + (GAP if caption else 0), top), note, FAINT, size)
 

@@ -124,7 +124,7 @@ class TilePainter:
         return with_legend(picture, self.entries, self.note)
 
     def image(self, data: PanelData) -> Tile:
-        return Tile(self._resized(data), data.title or data.image_id)
+        return Tile.of_image(self._resized(data), data.title or data.image_id)
 
     def map(self, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
         """The map of a class over the image, with its probability as a note; None if there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,23 @@ def confused(size: tuple[int, int], names: list[str], count: int) -> tuple[list[
     results = [ImageConfusion(record, 2, probabilities, overlap, maps, maps) for record in records]
     image, mask = np.full((*size, 3), 128, np.uint8), np.ones(size, np.uint8)
     return results, [Example(record, image, mask=mask) for record in records]
+
+
+@pytest.mark.parametrize(("title", "shown"), [("2007_000032", "2007_000032"), ("a/b", "a/b"),
+    ("JPEGImages/2007_000032", "2007_000032"), ("photographs/validation/tabby cats/one", "one")])  # fmt: skip
+@pytest.mark.parametrize("kind", ["growth", "panel", "confusion"])
+def test_a_title_that_does_not_fit_goes_without_its_folders(
+    title: str, shown: str, kind: str, written: dict[int, list[tuple[str, Box, tuple[int, int]]]]
+) -> None:
+    names = NAMES["short"]
+    if kind == "confusion":
+        (result,), (example,) = confused((96, 96), names, 1)
+        confusion_rows({"": result}, replace(example, record=replace(example.record, image_id=title)), names)
+    else:
+        data = replace(images((96, 96), names)[0], image_id=title)
+        growth({"epoch 2": data}) if kind == "growth" else panel(data, height=100)
+    texts = [text for picture in written.values() for text, *_ in picture]
+    assert shown in texts, texts
 
 
 def overview(size: tuple[int, int], names: list[str], count: int = 8) -> Picture:
