@@ -24,7 +24,7 @@ from attn.runs.result import JsonResult
 from attn.runs.texts import LOCAL_TEXTS
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
-from jobs.scoring.targets import store_config
+from jobs.scoring.targets import store_config, store_hint
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run(location: str, overrides: list[str]) -> GrowthResult:
     of_run = config.run or opened.newest().run
     if of_run not in opened.runs:
         raise DataError(f"{opened.uri} has no run {of_run!r}; its runs are {', '.join(opened.runs) or 'none yet'}")
-    open_maps(StoredMaps(uri, opened.newest(of_run).version), source)
+    open_maps(StoredMaps(uri, opened.newest(of_run).version), source, store_hint(uri, config.data.split))
     folder = config.folder or beside(uri, "growth")
     pictures = draw(opened, of_run, source, _chosen(source, config), folder, columns=config.columns)
     return GrowthResult(opened.uri, of_run, pictures)

@@ -5,7 +5,7 @@ Shapes: n labels of an image, h×w grid over the input.
 
 from __future__ import annotations
 
-__all__ = ["SoftLabels", "StoredMaps", "open_maps"]
+__all__ = ["OTHER_DATA", "SoftLabels", "StoredMaps", "open_maps"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attn.store import Snapshot
 
 SHOWN = 5
+OTHER_DATA = "use a store of this data, or the data that the maps were computed from"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,11 @@ class SoftLabels:
         return geometry.from_image(maps_nhw, size).clamp_(0, 1)
 
 
-def open_maps(maps: StoredMaps, source: Source) -> Snapshot:
+def open_maps(maps: StoredMaps, source: Source, hint: str = OTHER_DATA) -> Snapshot:
     """Open a store's version, and check that it has a row for every label of every image of a source.
+
+    Args:
+        hint: What to do if it is of other images.
 
     Raises:
         StoreError: There is no such store or version.
@@ -89,7 +93,6 @@ def open_maps(maps: StoredMaps, source: Source) -> Snapshot:
     if missing:
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         raise DataError(
-            f"{opened.uri} has no row for labels of {len(missing)} of the {len(source.records)} images: {shown}; "
-            "use a store of this data, or the data that the maps were computed from"
+            f"{opened.uri} has no row for labels of {len(missing)} of the {len(source.records)} images: {shown}; {hint}"
         )
     return snapshot

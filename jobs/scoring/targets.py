@@ -11,6 +11,7 @@ __all__ = [
     "open_target",
     "resolve_config",
     "store_config",
+    "store_hint",
 ]
 
 import contextlib
@@ -28,7 +29,7 @@ from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
-from attn.data.soft_labels import StoredMaps, open_maps
+from attn.data.soft_labels import OTHER_DATA, StoredMaps, open_maps
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError, Fault
 from attn.evaluation.evaluate import evaluate
@@ -155,7 +156,7 @@ class StoreTarget:
         source, opened = _source(config), store.open(location)
         snapshot = opened.at(version)
         if snapshot.manifest.metadata.get("classes") != "predicted":
-            snapshot = open_maps(StoredMaps(location, version), source)
+            snapshot = open_maps(StoredMaps(location, version), source, store_hint(location, config.data.split))
         elif opened.definition.classes:
             check_classes(opened.definition.classes, source.classes, what=opened.uri)
         digest = snapshot.digest()
@@ -317,15 +318,32 @@ def store_config(kind: type[C], location: str, overrides: list[str]) -> C:
         ConfigError: With all faults. It says so where neither that run nor the overrides name the data.
     """
     text: dict[str, Any] = {"tracking": {"enabled": False}}
-    name = location
-    if transfer.exists(file := beside(location, "config.yaml")):
-        name, values = file, read_document(read_bytes(file).decode(), file).values
-        text |= {"data": values["data"]} if "data" in values else {}
+    name, values = _run_of_store(location)
+    text |= {"data": values["data"]} if "data" in values else {}
     given = {parsed[0][0] for one in overrides if not isinstance(parsed := parse_override(one), Fault)}
     if "data" not in {*text, *given}:
         raise ConfigError([Fault(location, "it is not known which data these maps are of: the store lies in no run's "
                                  "folder", "add data=FILE, or data.source=... data.root=...")])  # fmt: skip
     return resolve(kind, dump_values(text), name, overrides)
+
+
+def store_hint(location: str, split: str) -> str:
+    """What to do where a store lacks images of a split: says which split it has, if a run's folder tells."""
+    data = _run_of_store(location)[1].get("data")
+    own = data.get("split") if isinstance(data, dict) else None
+    if own is None or own == split:
+        return OTHER_DATA
+    return (
+        f"the run of this store was on data.split={own}: without data.split={split} these maps are used; "
+        f"`attn maps MODEL data.split={split}` makes maps of the other images"
+    )
+
+
+def _run_of_store(location: str) -> tuple[str, dict[str, Any]]:
+    """The file and the values of the config of the run in whose folder a store lies; without one, it and no values."""
+    if not transfer.exists(file := beside(location, "config.yaml")):
+        return location, {}
+    return file, read_document(read_bytes(file).decode(), file).values
 
 
 def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:

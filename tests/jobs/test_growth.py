@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from jobs.growth import draw, run
 from jobs.scoring.targets import open_target
 
 OVERRIDES = ["data.source=scenes", "data.count=4", "data.size=32", "data.objects=[1, 1]"]
-CONFIG = "data: {source: scenes, count: 4, size: 32, objects: [1, 1]}\n"
+CONFIG = "data: {source: scenes, split: train, count: 4, size: 32, objects: [1, 1]}\n"
 
 
 @pytest.fixture
@@ -120,6 +120,17 @@ def test_a_store_is_named_from_any_folder(
     result = run(given, ["images=1"])
     assert [Path(picture).resolve().parent for picture in result.pictures.values()] == [run_folder / "growth"]
     assert len(list((run_folder / "growth").iterdir())) == 1
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("command", [run, open_target], ids=["growth", "evaluate"])
+def test_another_split_than_the_stores_is_refused_with_its_own(
+    split: str, command: Callable[[str, list[str]], object], grown: MapStore
+) -> None:
+    with pytest.raises(DataError, match=f"no row .* on data.split=train: without data.split={split} these maps"):
+        command(grown.uri, [f"data.split={split}"])
+    with pytest.raises(DataError, match="no row .* use a store of this data"):
+        command(grown.uri, ["data.count=9"])
 
 
 def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
