@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attn import progress
 from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
 from attn.evaluation.score_comparison import ScoreComparison, compare_scores
@@ -105,8 +106,9 @@ def ls(lookup: ModelLookup, name: str | None = None) -> RegistryListing:
         TrackingError: There is no registry, or it does not answer.
         WeightsError: No model has that name.
     """
-    registry = open_registry(lookup)
-    return RegistryListing(display_uri(registry.uri), list(registry.versions(name)))
+    with progress.reading("the registry"):
+        registry = open_registry(lookup)
+        return RegistryListing(display_uri(registry.uri), list(registry.versions(name)))
 
 
 def show(name: str, lookup: ModelLookup) -> ShownModel:
@@ -118,9 +120,10 @@ def show(name: str, lookup: ModelLookup) -> ShownModel:
     Raises:
         WeightsError: There is no such model.
     """
-    registry = open_registry(lookup)
-    model = registry.find(name)
-    described, config = registry.read_texts(model)
+    with progress.reading("the registry"):
+        registry = open_registry(lookup)
+        model = registry.find(name)
+        described, config = registry.read_texts(model)
     values = read_document(config, f"{model.reference}: config.yaml").values
     with describing(Path(model.reference)):
         card = model_card(model.reference, described, values, model.scores)
@@ -139,14 +142,16 @@ def get(name: str, lookup: ModelLookup, to: str | None = None) -> FetchedModel:
         WeightsError: There is no such model, its files are not those that were registered, or cannot be opened.
         RunError: The folder is there and holds something else, or cannot be written.
     """
-    registry = open_registry(lookup)
-    model = registry.find(name)
+    with progress.reading("the registry"):
+        registry = open_registry(lookup)
+        model = registry.find(name)
     folder = Path(to or f"{model.name}-{model.version}").absolute()
     if not _is_there(folder, model):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-                bundle, model = registry.fetch(model.reference, Path(scratch))
+                with progress.task(f"fetching the model {model.reference}", patience=1.0):
+                    bundle, model = registry.fetch(model.reference, Path(scratch))
                 _complete(bundle, model)
                 bundle.replace(folder)
         except OSError as error:
@@ -163,7 +168,8 @@ def promote(name: str, alias: str, lookup: ModelLookup) -> Promotion:
     """
     if fault := fault_of_alias(alias):
         raise ConfigError([Fault("ALIAS", fault, "for example champion")])
-    model, before = open_registry(lookup).promote(name, alias)
+    with progress.reading("the registry"):
+        model, before = open_registry(lookup).promote(name, alias)
     if before is None:
         return Promotion(model.name, model.version, alias, None, None)
     return Promotion(model.name, model.version, alias, before.version, compare_scores(before.scores, model.scores))

@@ -135,7 +135,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
 def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with publish_on_error(training):
-        shown = TrainingProgress(training.config.cluster.workers)
+        shown = TrainingProgress(training.config.cluster.workers, training.config.checkpoint.best)
         with ray_session(address), shown, follow(Channel(folder.run_id), shown, keep):
             prepared = hooks_of(training.config).prepare(training)
             outcome = _fit(prepared, folder, may_autoscale=address is not None)

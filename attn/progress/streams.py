@@ -94,8 +94,8 @@ class Lines:
     def changed(self, task: Task) -> None:
         with self._lock:
             now = time.monotonic()
-            if now - self.last < self.seconds or task.seconds() < task.patience:
-                return
+            if now - self.last < self.seconds or task.seconds() < task.patience or task.share() == 1.0:
+                return  # of work that is done, the last line follows
             self.last = now
         self._print(line(task))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["View", "is_shown", "say", "shown", "steps_of", "task"]
+__all__ = ["View", "is_shown", "reading", "say", "shown", "steps_of", "task"]
 
 import os
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 from attn.progress.task import Task
 
 T = TypeVar("T")
+READING_SECONDS = 2.0
 
 
 class View(Protocol):
@@ -91,6 +92,11 @@ def task(
         failed = False
     finally:
         view.end(reported, failed=failed)
+
+
+def reading(what: str) -> AbstractContextManager[Task]:
+    """Report that the body reads something, if it takes more than a moment."""
+    return task(f"reading {what}", patience=READING_SECONDS)
 
 
 def steps_of(

@@ -9,7 +9,7 @@ store, so that it works for a remote cluster as for a laptop and costs no proces
 
 from __future__ import annotations
 
-__all__ = ["Channel", "ProgressFile", "TrainingProgress", "follow", "in_order"]
+__all__ = ["Channel", "ProgressFile", "TrainingProgress", "epoch_figures", "follow", "in_order"]
 
 import contextlib
 import json
@@ -26,6 +26,8 @@ from attn.wording import counted
 
 POLL_SECONDS = 0.3
 NAMESPACE = b"attn"
+MOST_FIGURES = 5
+"""Of an epoch's line, where the best epoch is chosen by one of its figures."""
 
 
 class Channel:
@@ -132,11 +134,26 @@ def in_order(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
             not name.startswith("train/"), name))}  # fmt: skip
 
 
-class TrainingProgress:
-    """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps."""
+def epoch_figures(metrics: Mapping[str, float | None], chosen: str | None) -> str:
+    """An epoch's figures in words; if the best epoch is chosen by one of them, this first and few others."""
+    ordered = in_order(metrics)
+    if chosen not in ordered:
+        return figures(ordered)
+    first = {chosen: ordered.pop(chosen)} | ordered
+    shown = dict(list(first.items())[:MOST_FIGURES])
+    left = len(first) - len(shown)
+    return figures(shown) + (f"  ({left} more in metrics.jsonl)" if left else "")
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+
+class TrainingProgress:
+    """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps.
+
+    Args:
+        chosen: The figure by which the best epoch is chosen.
+    """
+
+    def __init__(self, workers: int, chosen: str | None = None) -> None:
+        self.workers, self.chosen = workers, chosen
         self._shown = contextlib.ExitStack()
         self._task: progress.Task | None = None
 
@@ -151,9 +168,10 @@ class TrainingProgress:
         if record["kind"] == "step":
             self._step(record)
         elif record["kind"] == "epoch":
-            if self._task is not None:
+            epoch = f"epoch {record['epoch'] + 1}/{record['epochs']}"
+            progress.say(f"{epoch} done: {epoch_figures(record['metrics'], self.chosen)}")
+            if self._task is not None:  # after the line of the epoch: no other one of the same step follows it at once
                 self._task.update(record["step"])
-            progress.say(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(in_order(record['metrics']))}")
         elif record["kind"] == "phase":
             self.phase(record["text"])
         else:

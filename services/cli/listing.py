@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn import progress
 from services.cli.arguments import Root, Service, kind_names
 from services.cli.command import Result, command
 from services.cli.tables import print_table
@@ -82,7 +83,8 @@ def ls(
     _require("--kind", kind, tuple(KINDS))
     _require("--state", state, STATES)
     begin = None if since is None else moment_of(since)
-    rows = _jobs(root, service) if service else _runs(root)
+    with progress.reading(f"the jobs of {service}" if service else "the runs"):
+        rows = _jobs(root, service) if service else _runs(root)
     results = [
         row for row in rows
         if (not kind or row.kind in kind) and (not state or row.state in state)

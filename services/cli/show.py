@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn import progress
 from attn.display import duration, figure, is_share, local_time, percent
 from services.cli.arguments import Root
 from services.cli.command import Result, command
@@ -36,9 +37,10 @@ def show(
     root: Root = "runs",
 ) -> Result:
     """Print one page of a run: what it was, data, method, progress, scores, files, model, and how to go on from it."""
-    from jobs.show import run as read
+    with progress.reading("the run"):
+        from jobs.show import run as read
 
-    page = read(run, root=root)
+        page = read(run, root=root)
     return Result(page.to_json(), lambda console: _print(console, page))
 
 
