@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from attn.errors import ConfigError
 from attn.models.backbone import Backbone, Stages, in_graph
+from attn.models.same_padding import pad_traceably
 from attn.models.stem import quick_gradient
 from attn.models.taps import tap, watching
 
@@ -94,6 +95,7 @@ class TimmBackbone(Backbone):
         for module in self.net.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
+        pad_traceably(self.net)
         if isinstance(first := getattr(self.net, "pretrained_cfg", {}).get("first_conv"), str):
             self.net.set_submodule(first, quick_gradient(self.net.get_submodule(first)))
         for layer in self.layers.values():
