@@ -77,6 +77,17 @@ class Backbone(nn.Module, ABC):
     def differentiate_twice(self, above: Collection[str]) -> None:
         """Prepare for second derivatives of what follows some stages; PyTorch lacks those of some fused functions."""
 
+    def adapt(self, state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], str | None]:
+        """Convert what a state dict may have in another size than this backbone.
+
+        Args:
+            prefix: Beginning of the names of this backbone's parameters.
+
+        Returns:
+            The state dict, and a message if something was converted.
+        """
+        return state, None
+
     def first_parameters(self, stages: int) -> list[nn.Parameter]:
         """The parameters of the first stages."""
         return [parameter for module in self.first_modules(stages) for parameter in module.parameters()]

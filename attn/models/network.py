@@ -105,9 +105,12 @@ class ModelConfig(Config):
             state = with_our_names(trained.state, chosen.classifiers, counterparts, chosen.prefix)
             scores = [name for name in own if name.startswith("head.classifier.")]
             state, notice = rows_by_class(trained, state, own, scores, names)
+            state, adapted = network.backbone.adapt(state, "backbone.")
             initial = fit(network, state, [name for name in own if network.is_head(name)], trained.origin)
             # Nobody expects torchvision's classifier to be used.
             notices = [] if self.weights == "imagenet" else [f"{trained.origin}: {text}" for text in initial]
+            if adapted:
+                notices.append(f"{trained.origin}: {adapted}")
             network.notices = (*([notice] if notice else []), *notices)
         return network
 

@@ -27,6 +27,7 @@ from attn.models.backbone import Backbone, Stages, in_graph
 from attn.models.same_padding import pad_traceably
 from attn.models.stem import quick_gradient
 from attn.models.taps import tap, watching
+from attn.models.timm_positions import POSITIONS, resampled
 
 BLOCK = re.compile(r"blocks\.\d+")
 Size = tuple[int, int]
@@ -119,6 +120,12 @@ class TimmBackbone(Backbone):
             for module in modules if passed else ():
                 _unfuse(module)
             passed = passed or name in above
+
+    def adapt(self, state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], str | None]:
+        name = f"{prefix}net.{POSITIONS}"
+        if name not in state or (done := resampled(state[name], self.net)) is None:
+            return state, None
+        return state | {name: done[0]}, done[1]
 
     def first_parameters(self, stages: int) -> list[nn.Parameter]:
         loose = list(self.net.parameters(recurse=False)) if stages else []

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 __all__ = ["timm_architecture", "timm_weights"]
 
-import difflib
 import inspect
 from functools import lru_cache, partial
 from typing import Any
 
-import timm
 import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
-from attn.errors import AttnError, ConfigError, WeightsError
-from attn.models.backbone import TIMM, Architecture, Backbone, NetworkInput
+from attn.errors import AttnError, ConfigError
+from attn.models.backbone import Architecture, Backbone, NetworkInput
 from attn.models.shapes import shapes_only
 from attn.models.timm_backbone import (
     Kind,
@@ -29,6 +27,7 @@ from attn.models.timm_backbone import (
     grid_of,
     norm_after_pooling,
 )
+from attn.models.timm_hub import known_name, with_own_weights
 from attn.wording import shorten
 
 KEPT = 64
@@ -42,7 +41,7 @@ def timm_architecture(name: str) -> Architecture:
     Raises:
         ConfigError: timm has no such network, or attn cannot run it; the message names similar ones.
     """
-    short = _known(name)
+    short = known_name(name)
     try:
         with shapes_only():
             net = create(short, None)
@@ -79,38 +78,14 @@ def timm_weights(name: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: They are not in the cache and cannot be downloaded.
     """
-    short = _known(name)
-    try:
-        return timm.create_model(short, pretrained=True).state_dict()
-    except Exception as error:  # of the hub, the network and timm; they have no common class
-        reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 300)
-        raise WeightsError(
-            f"timm's weights of {short} are not in the cache and cannot be downloaded ({reason}): put "
-            "them into Hugging Face's cache (HF_HOME), set model.weights to the path of a state dict, or start from "
-            "random weights with model.weights=null"
-        ) from error
+    network = with_own_weights(
+        known_name(name), "model.weights", ", or start from random weights with model.weights=null"
+    )
+    return network.state_dict()
 
 
 def _build(stride: int, widths: tuple[int, ...] | None, *, kind: Kind) -> Backbone:
     return TimmBackbone(kind, None if stride == kind.stride else stride)
-
-
-def _known(name: str) -> str:
-    """timm's own name of a network, with its tag.
-
-    Raises:
-        ConfigError: timm has no such network.
-    """
-    short = name.removeprefix(TIMM)
-    plain, _, tag = short.partition(".")
-    if not timm.is_model(plain):
-        near = difflib.get_close_matches(plain, timm.list_models(), n=4, cutoff=0.5)
-        meant = f"did you mean {' or '.join(TIMM + other for other in near)}? " if near else ""
-        raise ConfigError(f"timm {timm.__version__} has no network {short!r}: {meant}`timm.list_models()` lists all")
-    if tag and short not in (tagged := timm.list_pretrained(f"{plain}.*")):
-        known = ", ".join(other.partition(".")[2] for other in tagged) or "none"
-        raise ConfigError(f"timm's {plain} has no weights {tag!r}: it has {known}")
-    return short
 
 
 def _probed(net: nn.Module, size: Size) -> tuple[tuple[str, ...], int]:

@@ -117,10 +117,13 @@ class SegmentationModelConfig(Config):
             state = with_our_names(trained.state, chosen.classifiers, layers, chosen.prefix)
             scores = [name for name in own if name.startswith("head.") and name.split(".")[-2] == "classifier"]
             state, notice = rows_by_class(trained, state, own, scores, names, first=1)
+            state, adapted = network.backbone.adapt(state, "backbone.")
             wanted = _starting_point(state, own, network.pretrained_head)
             left = fit(network, wanted, [name for name in own if name.startswith("head.")], trained.origin)
             of_its_kind = any(name in state for name in scores)
             said = [f"{trained.origin}: {text}" for text in left] if of_its_kind else []
+            if adapted:
+                said.append(f"{trained.origin}: {adapted}")
             network.notices = (*([notice] if notice else []), *said)
         return network
 

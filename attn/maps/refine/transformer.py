@@ -7,7 +7,6 @@ from __future__ import annotations
 
 __all__ = ["FrozenTransformer"]
 
-import difflib
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from attn.errors import ConfigError, DataError, WeightsError
 from attn.files.locations import read_bytes, require_allowed, sha256_of
 from attn.models.weights import StateDict, read_state_dict
 
-PREFIX, IMAGENET = "timm/", "imagenet"
+IMAGENET = "imagenet"
 EXAMPLE = "timm/vit_small_patch14_dinov2"
 FIELD = "maps.refine"
 SHOWN = 4
@@ -128,20 +127,15 @@ class FrozenTransformer:
 def _build(model: str, *, pretrained: bool) -> nn.Module:
     import timm  # takes seconds, and is needed here only
 
-    name = model.removeprefix(PREFIX)
-    if not model.startswith(PREFIX) or not timm.is_model(name.partition(".")[0]):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        like = f"; similar names: {', '.join(f'{PREFIX}{one}' for one in near)}" if near else ""
-        raise ConfigError(f"{FIELD}.model={model} is no model of timm{like}: name one as {EXAMPLE}")
+    from attn.models.timm_hub import known_name, with_own_weights
+
+    name = known_name(model, f"{FIELD}.model")
+    if pretrained:
+        return with_own_weights(name, f"{FIELD}.weights", num_classes=0)
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0)
-    except Exception as error:  # timm and its hub raise anything
-        if not pretrained:
-            raise ConfigError(f"{FIELD}.model={model}: timm cannot build it ({_first_line(error)})") from error
-        raise WeightsError(
-            f"timm's weights of {model} are not in its cache and cannot be downloaded ({_first_line(error)}): set "
-            f"{FIELD}.weights to the path of a state dict"
-        ) from error
+        return timm.create_model(name, num_classes=0)
+    except Exception as error:  # timm raises anything
+        raise ConfigError(f"{FIELD}.model={model}: timm cannot build it ({_first_line(error)})") from error
 
 
 def _without_attention(model: str) -> str:
@@ -179,6 +173,16 @@ def _set_size(network: nn.Module, model: str, size: int) -> None:
     sized.set_input_size(img_size=(size, size))
 
 
+def _match_grid(network: nn.Module, state: StateDict) -> None:
+    """Give the network the grid of patches that the state dict's position embeddings are of."""
+    from attn.models.timm_positions import POSITIONS, side_of
+
+    sized: Any = network
+    if POSITIONS in state and hasattr(network, "set_input_size") and (side := side_of(state[POSITIONS], network)):
+        patch = sized.patch_embed.patch_size
+        sized.set_input_size(img_size=(side * patch[0], side * patch[1]))
+
+
 def _load(network: nn.Module, model: str, weights: str) -> str:
     """Read a state dict into the network; gives the file's SHA-256."""
     try:
@@ -191,6 +195,7 @@ def _load(network: nn.Module, model: str, weights: str) -> str:
     classifier = described.pretrained_cfg.get("classifier") or "head"
     layers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     state = {name: value for name, value in state.items() if name.rpartition(".")[0] not in layers}
+    _match_grid(network, state)
     own = network.state_dict()
     faults = {
         "missing": [name for name in own if name not in state],
