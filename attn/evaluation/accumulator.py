@@ -64,7 +64,7 @@ class ScoreAccumulator:
         if maps.probabilities is not None:
             self.probabilities.append(maps.probabilities)
         if self.given and self.config.maps and saliency is not None and maps.record.labels:
-            self.agreement.add(_highest(maps), saliency())
+            self.agreement.add(maps.record, _highest(maps), saliency())
         if maps.mask is None or not self.config.maps:
             return True
         self.masked.append(maps.record)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 __all__ = ["SaliencyAgreement"]
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.data.sample import Record
 from attn.display import percent
 from attn.evaluation.score import ThresholdRule
+from attn.saliency.source import GIVEN
 from attn.wording import counted
 
 
@@ -39,8 +42,9 @@ class SaliencyAgreement:
         self.saliency_threshold = saliency_threshold
         self.images = 0
         self._total = np.zeros(self.thresholds.size)
+        self._digests = dict[str, str]()  # of what is salient, by the image's line in the fingerprint
 
-    def add(self, highest_HW: NDArray[Any], saliency_HW: NDArray[np.uint8]) -> None:
+    def add(self, record: Record, highest_HW: NDArray[Any], saliency_HW: NDArray[np.uint8]) -> None:
         """Count an image.
 
         Args:
@@ -61,11 +65,14 @@ class SaliencyAgreement:
         both = self._claimed(exceeded[salient.ravel()])
         self._total += both / (claimed + salient.sum() - both)
         self.images += 1
+        line = f"{record.image_id}\t{','.join(map(str, record.labels))}"
+        self._digests[line] = hashlib.sha256(np.packbits(salient).data).hexdigest()
 
     def merge(self, other: Self) -> None:
         """Add the images of another one with the same thresholds."""
         self.images += other.images
         self._total += other._total
+        self._digests |= other._digests
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -92,6 +99,8 @@ class SaliencyAgreement:
             values=tuple(self.thresholds.tolist()),
             saliency=saliency,
             saliency_threshold=self.saliency_threshold,
+            images=self.images,
+            fingerprint=self._fingerprint(of_pixels=saliency == GIVEN),
         )
 
     def describe(self, saliency: str) -> str:
@@ -105,6 +114,16 @@ class SaliencyAgreement:
         threshold, iou = self.thresholds[self.best], percent(self.mean[self.best])
         images = counted(self.images, "image")
         return f"threshold {threshold:g} by agreement with saliency ({saliency}), mean IoU {iou} % of {images}"
+
+    def _fingerprint(self, *, of_pixels: bool) -> str:
+        """SHA-256 over the sorted ids and labels of the images that counted.
+
+        Args:
+            of_pixels: And over what is salient. What is computed is known by its method, and rounded differently
+                elsewhere.
+        """
+        lines = [f"{line}\t{digest}" if of_pixels else line for line, digest in sorted(self._digests.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _claimed(self, exceeded: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many pixels exceed each threshold."""

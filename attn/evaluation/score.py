@@ -32,12 +32,16 @@ class ThresholdRule(Config):
         values: The value, or the grid.
         saliency: Origin of the saliency.
         saliency_threshold: Saliency above this value is object.
+        images: How many images' maps and saliency have chosen the threshold.
+        fingerprint: SHA-256 of the ids and labels of these images, and of their saliency where the data gives it.
     """
 
     rule: Literal["fixed", "swept", "saliency_agreement"]
     values: tuple[float, ...] = Field(min_length=1)
     saliency: str | None = None
     saliency_threshold: float | None = None
+    images: int | None = None
+    fingerprint: str | None = None
 
     @model_validator(mode="after")
     def _one_fixed_value(self) -> Self:
@@ -121,6 +125,8 @@ class Protocol(Config):
                 del fields[name]
         if fields["threshold"] is not None and self.threshold is not None and self.threshold.saliency is None:
             del fields["threshold"]["saliency"], fields["threshold"]["saliency_threshold"]
+        if fields["threshold"] is not None and self.threshold is not None and self.threshold.fingerprint is None:
+            del fields["threshold"]["images"], fields["threshold"]["fingerprint"]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

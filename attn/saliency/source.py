@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SaliencySource", "with_saliency"]
+__all__ = ["GIVEN", "SaliencySource", "with_saliency"]
 
 import hashlib
 import io

@@ -239,12 +239,13 @@ def _agreeing_rule(
     """The rule with the threshold at which the maps of all images agree best with saliency, and its record."""
     agreement = SaliencyAgreement(threshold_grid(THRESHOLDS), config.saliency_threshold)
 
-    def load(position: int, image_map: ImageMap) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
+    def load(position: int, image_map: ImageMap) -> tuple[Record, NDArray[np.float32], NDArray[np.uint8]] | None:
         example = saliency.load(position, mask=False)
         if not image_map:
             return None
         assert example.saliency is not None, "the source has saliency of every image"
-        return config.rule.highest(_at_size(image_map, example), _size(example)), example.saliency
+        highest = config.rule.highest(_at_size(image_map, example), _size(example))
+        return example.record, highest, example.saliency
 
     loaded_images = _in_threads(load, maps.read(saliency), threads)
     for loaded in progress.steps_of(loaded_images, "threshold", len(saliency.records), "images"):
