@@ -7,6 +7,7 @@ __all__ = ["ClassifierComponents", "build_components"]
 import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.evaluation.score import OF_MAPS
 from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
+from attn.maps.refine import Refiner
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
@@ -61,7 +63,14 @@ class ClassifierComponents(TrainingComponents):
     def evaluate(self, wanted: Collection[str], world: World) -> dict[str, float]:
         assert self.val_dataset is not None, "these scores are refused for a run without validation"
         maps = not set(wanted).isdisjoint(OF_MAPS)
-        return score_classifier(self.network, self.val_dataset.source, self.config, world, maps=maps)
+        refiner = world.all_or_raise(lambda: self.refiner if maps else None)
+        return score_classifier(self.network, self.val_dataset.source, self.config, world, refiner=refiner, maps=maps)
+
+    @cached_property
+    def refiner(self) -> Refiner | None:
+        """Refines the maps that are scored while training; opened once, as it may read a transformer's weights."""
+        refine = self.config.validation.maps.refine
+        return None if refine is None else refine.open(torch.device("cpu"))
 
     @property
     def val_difficult(self) -> Difficult | None:

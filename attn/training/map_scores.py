@@ -15,6 +15,7 @@ from attn.evaluation.evaluate import compute_scores, count
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
 from attn.evaluation.score import Score
+from attn.maps.refine import Refiner
 from attn.models.network import Network
 from attn.training.train_config import TrainConfig
 from attn.training.world import World
@@ -24,10 +25,10 @@ IMAGES = 16
 
 
 def score_classifier(
-    network: Network, source: Source, config: TrainConfig, world: World, *, maps: bool = True
+    network: Network, source: Source, config: TrainConfig, world: World, *, refiner: Refiner | None, maps: bool = True
 ) -> dict[str, float]:
     """The values of `evaluate_classifier` by name."""
-    scores = evaluate_classifier(network, source, config, world, maps=maps)
+    scores = evaluate_classifier(network, source, config, world, refiner=refiner, maps=maps)
     return {name: score.value for name, score in scores.items()}
 
 
@@ -37,19 +38,24 @@ def evaluate_classifier(
     config: TrainConfig,
     world: World,
     *,
+    refiner: Refiner | None,
     data: DataDescription | None = None,
     maps: bool = True,
 ) -> dict[str, Score]:
     """Score the classifier and its attention maps; the network's mode is put back.
 
     Args:
+        refiner: That of `config.validation.maps.refine`, which a training opens once.
         data: Of the source, for the protocols; without it they are those of no data.
         maps: Score the maps too, on the images with masks.
 
     Returns:
         Scores by name, the same on every rank; without scores that the data does not permit.
     """
-    shares = world.gather(world.all_or_raise(lambda: _share(network, source, config, world, maps=maps)))
+    refinement = MapRefinement(refiner.to(world.device), source) if maps and refiner else None
+    shares = world.gather(
+        world.all_or_raise(lambda: _share(network, source, config, world, maps=maps, refinement=refinement))
+    )
 
     def scores() -> dict[str, Score]:
         whole, method = _joined(shares, source), config.method.build()
@@ -57,6 +63,7 @@ def evaluate_classifier(
         return compute_scores(
             whole, source.classes, whole.config, described,
             map_kind=method.map_kind, layer=method.layer, settings=config.validation.maps,
+            refinement=refinement and refinement.description,
         ).scores  # fmt: skip
 
     return world.gather(world.all_or_raise(lambda: scores() if world.rank == 0 else {}))[0]
@@ -71,7 +78,15 @@ def _joined(shares: list[ScoreAccumulator], source: Source) -> ScoreAccumulator:
     return whole
 
 
-def _share(network: Network, source: Source, config: TrainConfig, world: World, *, maps: bool) -> ScoreAccumulator:
+def _share(
+    network: Network,
+    source: Source,
+    config: TrainConfig,
+    world: World,
+    *,
+    maps: bool,
+    refinement: MapRefinement | None = None,
+) -> ScoreAccumulator:
     """What is counted of this worker's images: every n-th, as those with masks, which cost most, may be neighbours."""
     method, training = config.method.build(), network.training
     scoring = ScoringConfig(layer=method.layer, average_precision=config.validation.average_precision, maps=maps)
@@ -84,7 +99,6 @@ def _share(network: Network, source: Source, config: TrainConfig, world: World, 
         scales=settings.other_scales if maps else (),
         stride=config.model.output_stride,
     )
-    refinement = MapRefinement.of(settings.refine, source, world.device) if maps else None
     own = range(world.rank, len(dataset), world.size)
     size = 1 if config.input.resize == "short_side" else IMAGES  # only equal inputs make a batch
     batches = [own[start : start + size] for start in range(0, len(own), size)]

@@ -14,11 +14,11 @@ from attn.data.source_cache import SourceCache
 from attn.errors import RunError
 from attn.evaluation.result import DataDescription
 from attn.evaluation.score import Protocol
-from attn.models.network import Network
 from attn.runs.sweep.config import Objective
 from attn.runs.table import build_components
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
+from attn.training.classifier import ClassifierComponents
 from attn.training.map_scores import evaluate_classifier
 from attn.training.reporter import EpochRecord
 from attn.training.run_config import RunConfig
@@ -67,8 +67,8 @@ class Scorer:
         return metrics
 
     def _evaluated(self, trainer: Trainer, split: str | None) -> dict[str, float]:
-        config, network = self.config, trainer.components.network
-        if not isinstance(config, TrainConfig) or not isinstance(network, Network):
+        config, components, world = self.config, trainer.components, trainer.world
+        if not isinstance(config, TrainConfig) or not isinstance(components, ClassifierComponents):
             raise RunError(
                 f"objective.metric={self.objective.metric!r} is a score of attention maps, which a {config.kind} run "
                 "has none of: use val/miou"
@@ -77,7 +77,10 @@ class Scorer:
         named = DataDescription(
             source=data_name(data), split=data.split, resize=resize_text(config.input), masks=masks_name(data)
         )
-        scores = evaluate_classifier(network, self.sources.get(data), config, trainer.world, data=named)
+        refiner = world.all_or_raise(lambda: components.refiner)
+        scores = evaluate_classifier(
+            components.network, self.sources.get(data), config, world, refiner=refiner, data=named
+        )
         self.protocols = {name: score.protocol for name, score in scores.items()}
         return {name: score.value for name, score in scores.items()}
 

@@ -253,7 +253,7 @@ def test_the_epochs_scores_decide_and_not_those_of_a_sweep_on_another_split(tmp_
     trained = config.data.model_copy(update={"split": "train"})
     assert components.val_dataset is not None
     of_validation, of_training = (
-        score_classifier(components.network, source, config, World.current())["seed_miou"]
+        score_classifier(components.network, source, config, World.current(), refiner=None)["seed_miou"]
         for source in (components.val_dataset.source, sources.get(trained))
     )
     assert of_validation != of_training

@@ -16,6 +16,7 @@ from attn.data.view import SourceView
 from attn.errors import DataError
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores, evaluate
+from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
 from attn.maps.settings import MapSettings
 from attn.runs.recipes import load_config
@@ -53,7 +54,7 @@ def test_shares_add_up(workers: int) -> None:
     components = build_components(config, rank=0, world=1)
     assert components.val_dataset is not None
     source = components.val_dataset.source
-    whole = map_scores.score_classifier(components.network, source, config, World.current())
+    whole = map_scores.score_classifier(components.network, source, config, World.current(), refiner=None)
     assert {"seed_miou", "direct_miou", "mean_ap", "energy"} <= whole.keys()
     shares = [
         map_scores._share(components.network, source, config, World(rank, workers, torch.device("cpu")), maps=True)
@@ -76,7 +77,7 @@ def test_unreadable_images_do_not_count_and_their_neighbours_count_once(workers:
     source, network = components.val_dataset.source, components.network
     readable = [index for index in range(8) if index not in broken]
     expected = map_scores.score_classifier(
-        network, SourceView(source, readable, source.classes), config, World.current()
+        network, SourceView(source, readable, source.classes), config, World.current(), refiner=None
     )
     faulty = Broken(source, range(8), source.classes)
     faulty.broken, faulty.on_error = broken, "skip"
@@ -128,9 +129,48 @@ def test_maps_are_made_as_the_validation_says() -> None:
     batches = [collate([dataset[index] for index in range(8)])]
     device, classes = torch.device("cpu"), source.classes
     expected = evaluate(network, batches, classes, scoring, method.map_kind, device, **options).metrics()
-    taken = map_scores.score_classifier(network, source, config, World.current())
+    taken = map_scores.score_classifier(network, source, config, World.current(), refiner=None)
     assert taken == expected
     plain = load_config(TrainConfig, "scenes_gain", SETTINGS)
-    assert map_scores.score_classifier(network, source, plain, World.current())["energy"] != expected["energy"]
+    assert (
+        map_scores.score_classifier(network, source, plain, World.current(), refiner=None)["energy"]
+        != expected["energy"]
+    )
     trial = trial_run._evaluation(config, Objective(metric="energy"), "runs")
     assert (trial.maps, trial.data.split) == (settings, "val")
+
+
+@pytest.mark.parametrize("made", [[], ["validation.maps.refine.name=pamr"], ["validation.maps.refine.name=crf"]])
+def test_the_protocol_is_that_of_an_evaluation(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refinement of the maps is a part of it, and is opened once for all validations of a training."""
+    config = load_config(TrainConfig, "scenes_gain", [*SETTINGS, *made])
+    components = build_components(config, rank=0, world=1)
+    assert components.val_dataset is not None
+    source, network, method = components.val_dataset.source, components.network, config.method.build()
+    settings, opened = config.validation.maps, []
+    data, device = DataDescription(source="scenes", split="val", resize=""), torch.device("cpu")
+    expected = evaluate(
+        network,
+        [collate([AttentionDataset(source, config.input, train=False, with_masks=True)[index] for index in range(8)])],
+        source.classes,
+        ScoringConfig(layer=method.layer),
+        method.map_kind,
+        device,
+        data=data,
+        settings=settings,
+        refinement=MapRefinement.of(settings.refine, source, device),
+    )
+    if settings.refine is not None:
+        open_it = type(settings.refine).open
+        monkeypatch.setattr(type(settings.refine), "open", lambda *given: opened.append(given) or open_it(*given))
+    taken = map_scores.evaluate_classifier(
+        network, source, config, World.current(), refiner=components.refiner, data=data
+    )
+    assert {name: score.protocol for name, score in taken.items()} == {
+        name: score.protocol for name, score in expected.scores.items()
+    }
+    assert taken["seed_miou"].value == expected.scores["seed_miou"].value
+    assert taken["seed_miou"].protocol.hash == expected.scores["seed_miou"].protocol.hash
+    for _ in range(2):
+        assert components.evaluate(["seed_miou"], World.current())["seed_miou"] == taken["seed_miou"].value
+    assert len(opened) == (settings.refine is not None)
