@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ClassifierPredictor", "mask_of_maps"]
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attn.data.sample import Record, Sample, collate
-from attn.data.transforms import prepare, sufficient_side
+from attn.data.transforms import at_scale, prepare, sufficient_side, to_input
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
 from attn.maps.dense_crf import OAA_CRF, CrfConfig, dense_crf
 from attn.models.bundle import Bundle
@@ -19,6 +20,7 @@ from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
 from attn.prediction.config import ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
+from attn.training.inputs import check_input
 
 THRESHOLD = 0.3
 
@@ -33,6 +35,7 @@ class ClassifierPredictor:
         self._device = choose_device(config.device)
         self._network = bundle.network.to(self._device)
         self._network.expose(bundle.layer)
+        check_input(bundle.network, bundle.input, config.maps)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -44,7 +47,8 @@ class ClassifierPredictor:
 
     @property
     def min_side(self) -> int | None:
-        return None if self.config.crf else sufficient_side(self._bundle.input)
+        side = None if self.config.crf else sufficient_side(self._bundle.input)
+        return None if side is None else math.ceil(side * max(1, *self.config.maps.scales))
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
         config, classes = self.config, self.classes
@@ -53,7 +57,13 @@ class ClassifierPredictor:
         input_3HW, geometry = prepare(self._bundle.input, image_HW3)
         multi_hot = torch.zeros(len(classes))
         multi_hot[list(wanted)] = 1.0
-        sample = Sample(0, Record("image", wanted), input_3HW, multi_hot, geometry, exclusive=self._bundle.exclusive)
+        stride = self._bundle.network.config.output_stride
+        scaled = tuple(
+            to_input(self._bundle.input, image_HW3, at_scale(geometry, scale, stride))
+            for scale in config.maps.other_scales
+        )
+        record, exclusive = Record("image", wanted), self._bundle.exclusive
+        sample = Sample(0, record, input_3HW, multi_hot, geometry, exclusive=exclusive, scaled=scaled)
         (result,) = image_maps(
             self._network,
             collate([sample]).to(self._device),
@@ -63,6 +73,7 @@ class ClassifierPredictor:
             probability=PROBABILITY if config.probability is None else config.probability,
             grid=size,
             on_demand=True,
+            settings=config.maps,
         )
         assert result.probabilities is not None, "a network gives probabilities for every image"
         maps = (

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from attn.config.base import Config
 from attn.data.decode import MAX_PIXELS, PIXEL_LIMIT
+from attn.maps.settings import MapSettings
 
 
 class ImagePredictConfig(Config):
@@ -20,6 +21,7 @@ class ImagePredictConfig(Config):
         probability: Classifiers only: classes with a higher probability are predicted.
         threshold: Classifiers only: a pixel is background where no map exceeds this share of its maximum; elsewhere it
             is assigned to the class of the largest map.
+        maps: Classifiers only: how maps are made, without `refine`; probabilities are those of scale 1.
         crf: Refine the mask with a dense CRF. By default, segmentation networks use it as in their evaluation, and
             classifiers do not.
         max_pixels: Largest number of pixels of an image; larger images are skipped.
@@ -29,6 +31,7 @@ class ImagePredictConfig(Config):
     classes: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
     probability: float | None = Field(default=None, gt=0, lt=1)
     threshold: float | None = Field(default=None, ge=0, lt=1)
+    maps: MapSettings = MapSettings()
     crf: bool | None = None
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
     device: Literal["auto", "cpu", "gpu"] = "auto"

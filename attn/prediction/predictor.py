@@ -215,8 +215,12 @@ def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predi
     if config.classes is not None:
         _check_classes(config.classes, model.classes)
     if isinstance(model, Bundle):
+        if config.maps.refine is not None:
+            hint = "leave it out, or write refined maps by `attn maps`, which takes maps.refine"
+            raise ConfigError([Fault("maps.refine", "predictions make no refined maps", hint)])
         return ClassifierPredictor(model, config)
     given = [name for name in ("probability", "threshold") if getattr(config, name) is not None]
+    given += [f"maps.{name}" for name in config.maps.changes()]
     if given:
         fault = "applies to classifiers only; this is a segmentation network"
         raise ConfigError([Fault(name, fault, f"leave {name} out") for name in given])

@@ -50,6 +50,13 @@ def predict(
             help="Classes to make maps and masks of, e.g. cat,dog; by default the predicted ones.", show_default=False
         ),
     ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Classifiers: scales of the input whose maps are added, e.g. 0.5,1,1.5,2.", show_default=False
+        ),
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Classifiers: also add the maps of mirrored inputs.")] = False,
     max_pixels: Annotated[
         int | None, typer.Option(help="Images with more pixels are skipped [67108864].", show_default=False)
     ] = None,
@@ -68,11 +75,13 @@ def predict(
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "probability": probability,
         "threshold": threshold,
+        "maps.flip": flip or None,
         "crf": crf,
         "max_pixels": max_pixels,
         "device": device,
     }
     overrides = [override_of(name, value) for name, value in given.items() if value is not None]
+    overrides += [] if scales is None else [f"maps.scales=[{scales}]"]
     config = resolve(ImagePredictConfig, "", "options", overrides)
     data = run(images, model=model, out=out, config=config).to_json()
 

@@ -22,12 +22,14 @@ from attn.data.decode import read_image, read_mask
 from attn.data.sample import Record, Sample, collate
 from attn.data.sources.folder import FolderConfig
 from attn.data.sources.generated import ScenesConfig
-from attn.data.transforms import prepare
+from attn.data.transforms import at_scale, prepare, to_input
 from attn.display import percent
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import image_maps
 from attn.files.spreadsheet import csv_table
 from attn.maps.dense_crf import OAA_CRF
+from attn.maps.refine.pamr import PamrConfig
+from attn.maps.settings import MapSettings
 from attn.models.bundle import load_bundle
 from attn.pictures.legend import PROBABILITY, Entry
 from attn.pictures.tiles import TilePainter
@@ -130,6 +132,36 @@ def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
         np.testing.assert_array_equal(result.maps[CLASSES[index]][slice(0, 64)], seen.maps[index])
     stack = np.stack([np.full(image.shape[:2], np.float32(0.25)), seen.maps[0], seen.maps[1]])
     np.testing.assert_array_equal(result.mask, stack.argmax(0))
+
+
+def test_maps_of_several_scales_are_those_of_evaluation(
+    attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path
+) -> None:
+    image, maps = read_image(str(pictures / "a b.png")), MapSettings(scales=(0.5, 1, 2), flip=True)
+    plain, predictor = (
+        open_predictor(model, ImagePredictConfig(classes=CLASSES[:1], maps=one)) for one in (MapSettings(), maps)
+    )
+    bundle, result = load_bundle(model), predictor(image)
+    pixels, geometry = prepare(bundle.input, image)
+    others = tuple(to_input(bundle.input, image, at_scale(geometry, scale, 8)) for scale in (0.5, 2))
+    sample = Sample(0, Record("x", (0,)), pixels, torch.tensor([1.0, 0.0, 0.0]), geometry, scaled=others)
+    (seen,) = image_maps(bundle.network, collate([sample]), kind="grad_cam", settings=maps)
+    np.testing.assert_allclose(result.map(CLASSES[0]), seen.maps[0], atol=1e-6)
+    assert np.abs(plain(image).map(CLASSES[0]) - seen.maps[0]).max() > 0.01
+    assert result.probabilities == plain(image).probabilities
+    assert (plain.min_side, predictor.min_side) == (2 * 48, 4 * 48)
+    options = ["--scales", "0.5, 1, 2", "--flip", "--classes", CLASSES[0], "--json"]
+    (one,) = attn("predict", str(pictures / "a b.png"), "--model", model, "--out", str(tmp_path / "o"), *options).json[
+        "images"
+    ]
+    written = np.array(Image.open(tmp_path / "o" / "a_b" / one["files"]["maps"][CLASSES[0]]))
+    assert np.abs(written - 255 * seen.maps[0]).max() <= 0.51
+    wrong = attn("predict", str(pictures / "a b.png"), "--model", model, "--scales", "0.01")
+    assert (wrong.status, "maps.scales: 0.01 makes inputs" in wrong.err) == (2, True), wrong.err
+    with pytest.raises(ConfigError, match=r"maps\.refine: predictions make no refined maps"):
+        open_predictor(model, ImagePredictConfig(maps=MapSettings(refine=PamrConfig())))
+    with pytest.raises(ConfigError, match=r"maps\.flip: applies to classifiers only"):
+        open_predictor(tiny_segmenter(tmp_path / "s"), ImagePredictConfig(maps=MapSettings(flip=True)))
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
