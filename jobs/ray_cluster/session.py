@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Resources", "plan_resources", "ray_session"]
+__all__ = ["Resources", "plan_resources", "ray_session", "threads_of"]
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,25 @@ def _start_local(options: dict[str, Any]) -> None:
         ray.init("local", **options)
 
 
+def _uses_gpus(cluster: ClusterConfig, gpus: int) -> bool:
+    return cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+
+
+def threads_of(cluster: ClusterConfig, cores: Sequence[int], gpus: int) -> int:
+    """The threads of each worker.
+
+    Args:
+        cores: Of each machine.
+        gpus: Of all machines.
+    """
+    if cluster.threads is not None:
+        return cluster.threads
+    threads = 1
+    while sum(core // (threads + 1) for core in cores) >= cluster.workers:
+        threads += 1
+    return min(threads, 1 + cluster.data_workers) if _uses_gpus(cluster, gpus) else threads
+
+
 def plan_resources(cluster: ClusterConfig, *, may_autoscale: bool = False) -> Resources:
     """Spread the cluster's cores over the workers: never more threads than cores.
 
@@ -139,15 +158,10 @@ def plan_resources(cluster: ClusterConfig, *, may_autoscale: bool = False) -> Re
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cores = [int(node.get("CPU", 0)) for node in nodes]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+    use_gpu = _uses_gpus(cluster, gpus)
     if use_gpu and gpus < cluster.workers and not may_autoscale:
         raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
-    threads = cluster.threads or 1
-    if cluster.threads is None:
-        while sum(core // (threads + 1) for core in cores) >= cluster.workers:
-            threads += 1
-        if use_gpu:
-            threads = min(threads, 1 + cluster.data_workers)
+    threads = threads_of(cluster, cores, gpus)
     if sum(core // threads for core in cores) < cluster.workers and not may_autoscale:
         raise RunError(
             f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "

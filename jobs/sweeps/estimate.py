@@ -20,12 +20,13 @@ from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
 from attn.wording import counted
+from jobs.ray_cluster.session import threads_of
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.comparable import comparable_fields
 from jobs.sweeps.costs import Costs, SecondsByPart, run_parts, sweep_parts
 from jobs.sweeps.measurements import kept_measurement
-from jobs.sweeps.plan import Plan, epochs_of, trainings
+from jobs.sweeps.plan import Plan, cores_and_gpus, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
@@ -92,7 +93,7 @@ def sweep_estimate(config: SweepConfig, base: str, plan: Plan, costs: Costs | No
     """Estimate how long a sweep takes; without costs by earlier runs, or a kept measurement."""
     of_trial = trainings(trial_config(base, {}))
     if costs is None:
-        known = _of_trainings(of_trial, config.root)
+        known = _of_trainings(of_trial, config.root, plan.threads)
         if (costs := known.costs) is None and len(of_trial) == 1:
             costs = kept_measurement(config.root, of_trial[0], plan, config.objective)
         if costs is None:
@@ -108,9 +109,9 @@ def _estimate(parts: SecondsByPart, costs: Costs, epochs: float) -> Estimate:
     return Estimate(round(total, 1), between, costs.source, {name: round(part, 1) for name, part in parts.items()})
 
 
-def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
+def _of_trainings(configs: list[RunConfig], root: str, threads: int) -> Epochs:
     """The epochs of several trainings, each from similar earlier runs: their mean, weighted by the number of epochs."""
-    each = [(config.training.epochs, earlier_epochs(config, root)) for config in configs]
+    each = [(config.training.epochs, earlier_epochs(config, root, threads)) for config in configs]
     if len(each) == 1:
         return each[0][1]
     known = [(count, epochs.seconds) for count, epochs in each if epochs.seconds is not None]
@@ -121,8 +122,15 @@ def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
     return Epochs((low, middle, high), "its trainings alone: " + "; ".join(epochs.source for _, epochs in each))
 
 
-def earlier_epochs(config: RunConfig, root: str) -> Epochs:
-    """The epochs of the newest runs under a root with the same machine, data, network, sizes and workers."""
+def earlier_epochs(config: RunConfig, root: str, threads: int | None = None) -> Epochs:
+    """The epochs of the newest runs under a root with the same machine, data, network, sizes, workers and threads.
+
+    Args:
+        threads: Of a worker; left out, what the config says or else what the machine gives to it.
+    """
+    if threads is None:
+        cores, gpus = cores_and_gpus()
+        threads = threads_of(config.cluster, [cores], gpus)
     wanted, times, names, seen = (
         comparable_fields(config.resolved_versions()),
         list[float](),
@@ -138,7 +146,8 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
                 continue
             earlier = read_config(folder.read_text("config.yaml"), "config.yaml")
             differing = _differing(comparable_fields(earlier), wanted)
-            if config.cluster.threads not in (None, state.threads or earlier.cluster.threads):
+            used = state.threads or earlier.cluster.threads  # None: not known, and not asked for
+            if used != (config.cluster.threads if used is None else threads):
                 differing.append("cluster.threads")
             if differing:
                 if nearest is None or len(differing) < len(nearest[0]):

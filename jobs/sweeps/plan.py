@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Plan", "epochs_of", "make_plan", "remaining", "trainings"]
+__all__ = ["Plan", "cores_and_gpus", "epochs_of", "make_plan", "remaining", "trainings"]
 
 import os
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
     cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
-        all_cores, all_gpus = _cluster()
+        all_cores, all_gpus = cores_and_gpus()
         cores, gpus = cores or all_cores, all_gpus if gpus is None else gpus
     one = in_one_process(trial)
     use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
@@ -133,7 +133,8 @@ def remaining(plan: Plan, rows: Sequence[Row]) -> Plan:
     return replace(plan, trials=trials, epochs_in_all=max(0, epochs))
 
 
-def _cluster() -> tuple[int, int]:
+def cores_and_gpus() -> tuple[int, int]:
+    """The cores and GPUs of the Ray session that is up, or of this machine."""
     import sys
 
     ray = sys.modules.get("ray")

@@ -72,18 +72,36 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     assert message.between[1] - message.seconds == pytest.approx(10 * 1.6)
 
 
-def test_a_number_of_threads_that_is_asked_for_is_compared_with_what_was_used(tmp_path: Path) -> None:
-    """A sweep's trial has its number in its config, and `attn train` in `run.json`."""
+def test_the_number_of_threads_is_compared_with_what_was_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep's trial has its number in its config, and `attn train` in `run.json`; without one all cores are used."""
+    monkeypatch.setattr("jobs.sweeps.estimate.cores_and_gpus", lambda: (2, 0))
     left(RunFolder(str(tmp_path), "trial"), config(tmp_path, "cluster.threads=1"), [1.0])
     left(RunFolder(str(tmp_path), "trained"), config(tmp_path), [2.0])
     RunFolder(str(tmp_path), "trained").update(threads=2)
-    expected = {None: [1.0, 2.0], 1: [1.0], 2: [2.0], 3: []}
+    expected = {None: [2.0], 1: [1.0], 2: [2.0], 3: []}
     for threads, seconds in expected.items():
         asked = config(tmp_path, f"cluster.threads={'null' if threads is None else threads}")
         known = earlier_epochs(asked, str(tmp_path))
         middle = sum(seconds) / len(seconds) if seconds else None
         assert (known.seconds and known.seconds[1]) == middle
         assert ("differs in cluster.threads" in known.source) == (not seconds)
+
+
+def test_a_sweep_is_estimated_by_runs_with_the_threads_of_its_trials(tmp_path: Path) -> None:
+    text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2]}}\n"
+    asked = config(tmp_path, "training.epochs=5", "method.warmup_epochs=1")
+    (tmp_path / "base.yaml").write_text(dump_config(asked))
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
+    for threads in (1, 2):
+        folder = RunFolder(str(tmp_path), f"of-{threads}")
+        left(folder, asked, [10.0 / threads])
+        folder.update(threads=threads)
+    for cores, threads in ((2, 1), (4, 2), (8, 4)):
+        plan = make_plan(swept, base, cores=cores, gpus=0)
+        assert plan.threads == threads
+        known = sweep_estimate(swept, base, plan)
+        assert (f"alike: of-{threads}" in known.source) == (threads < 4), known.source
+        assert ("differs in cluster.threads" in known.source) == (threads == 4), known.source
 
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
