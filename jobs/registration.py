@@ -105,7 +105,9 @@ def _done(folder: RunFolder) -> RunFolder:
         raise RunError(_unfinished(folder, entry))
     trained = trained_run(folder, entry.state)
     if trained is None:
-        raise RunError(f"sweep {folder.run_id!r} has no trial with a trained model: `attn show {folder.reference}`")
+        raise RunError(
+            f"no trial of sweep {folder.run_id!r} is done, or the best has no model: `attn show {folder.reference}`"
+        )
     if not trained.exists(f"model/{DESCRIPTION}"):
         raise RunError(_without_model(trained, trained.state()))
     return trained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["EvaluatedScore", "RunFile", "RunPage", "run"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.provenance import Origin, read_described, read_origin
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from jobs.scoring.recorded import recorded_scores
-from jobs.sweeps.results import objective_of, read_rows
+from jobs.sweeps.results import Row, objective_of, read_rows
 from jobs.trained_run import best_trial, last_network
 
 T = TypeVar("T")
@@ -138,14 +138,15 @@ def run(name: str, *, root: str = "runs") -> RunPage:
     described = read(lambda: folder.read_json("model/model.json"), {})
     data, weights = read(lambda: read_described(folder), (None, None))
     scores = read(lambda: recorded_scores(folder, state, weights or state.weights), [])
-    parts = _parts(folder, entry, read)
+    rows = read(lambda: read_rows(folder), []) if state.kind == "sweep" and folder.exists("sweep.yaml") else []
+    parts = _parts(entry, rows)
     base = read(lambda: _document(folder, "base.yaml"), {}) if state.kind == "sweep" else {}
     trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
     if state.kind == "sweep":
-        best = best_trial(folder, config, parts)
-        model = None if best is None else TrainedModel(best.path("model"), None, None, _registered(state, config))
+        best = best_trial(folder, config, rows)
+        model = None if best is None else TrainedModel(best.path("model"), None, None, state.registered)
     else:
-        model = _model(folder, state, config, described, weights)
+        model = _model(folder, state, described, weights)
     parent = None if state.state in ("done", BROKEN) else read(lambda: parent_of(folder, state), None)
     files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
     return RunPage(
@@ -216,7 +217,7 @@ def _names(folder: RunFolder) -> list[str]:
 
 
 def _model(
-    folder: RunFolder, state: RunState, config: Mapping[str, Any], described: Mapping[str, Any], weights: str | None
+    folder: RunFolder, state: RunState, described: Mapping[str, Any], weights: str | None
 ) -> TrainedModel | None:
     if not described and state.kind not in (*TRAINING, "pipeline", None):
         return None
@@ -232,18 +233,11 @@ def _model(
         place,
         weights or state.weights,
         named,
-        registered if isinstance(registered, str) else _registered(state, config),
+        registered if isinstance(registered, str) else state.registered,
     )
 
 
-def _registered(state: RunState, config: Mapping[str, Any]) -> str | None:
-    """The version that a run has registered, and the alias that it gave it."""
-    tracking = config.get("tracking")
-    alias = tracking.get("alias") if isinstance(tracking, dict) else None
-    return state.registered and state.registered + (f", as {alias}" if alias else "")
-
-
-def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, Any]]:
+def _parts(entry: RunEntry, rows: Iterable[Row]) -> list[dict[str, Any]]:
     state, driven = entry.state, entry.driver in ("here", "elsewhere")
     if state.stages is not None:
         begun = {name: stage.to_json() for name, stage in state.stages.items()}
@@ -252,9 +246,4 @@ def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, 
             {"stage": name, **begun.get(name, {}), "state": "done" if one == "reused" else one}
             for name, one in shown.items()
         ]
-    if state.kind == "sweep" and folder.exists("sweep.yaml"):
-        rows = read(lambda: read_rows(folder), [])
-        return [
-            row.to_json() | ({"state": INTERRUPTED} if row.state == "running" and not driven else {}) for row in rows
-        ]
-    return []
+    return [row.to_json() | ({"state": INTERRUPTED} if row.state == "running" and not driven else {}) for row in rows]

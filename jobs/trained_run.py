@@ -4,13 +4,13 @@ from __future__ import annotations
 
 __all__ = ["best_trial", "last_network", "trained_run"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attn.config.document import read_document
 from attn.run_state import RunState
 from jobs.runs.run_folder import RunFolder
-from jobs.sweeps.results import objective_of, read_rows
+from jobs.sweeps.results import Row, best_row, objective_of, read_rows
 from jobs.sweeps.trial_folder import trial_folder
 
 
@@ -25,7 +25,7 @@ def trained_run(folder: RunFolder, state: RunState) -> RunFolder | None:
     if state.kind != "sweep":
         return folder
     config = read_document(folder.read_text("sweep.yaml"), folder.path("sweep.yaml")).values
-    best = best_trial(folder, config, [row.to_json() for row in read_rows(folder)])
+    best = best_trial(folder, config, read_rows(folder))
     return None if best is None else trained_run(best, best.state())
 
 
@@ -36,16 +36,11 @@ def last_network(folder: RunFolder, state: RunState) -> RunFolder | None:
     return None if last is None else RunFolder(folder.root, last.run_id)
 
 
-def best_trial(folder: RunFolder, config: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> RunFolder | None:
-    """The best of a sweep's trials that ran to their end and have a model.
+def best_trial(folder: RunFolder, config: Mapping[str, Any], rows: Iterable[Row]) -> RunFolder | None:
+    """The best of a sweep's trials, which its results name, too; None if it has no model.
 
     Args:
         config: The sweep's, as plain values.
-        trials: As `jobs.sweeps.results.Row` writes them.
     """
-    lower = objective_of(config).mode == "min"
-    scored = [row for row in trials if row["state"] == "done" and row["objective"] is not None and row["model"]]
-    if not scored:
-        return None
-    best = (min if lower else max)(scored, key=lambda row: row["objective"])
-    return trial_folder(folder, best["number"])
+    best = best_row(objective_of(config), rows)
+    return None if best is None or best.model is None else trial_folder(folder, best.number)

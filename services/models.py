@@ -62,7 +62,7 @@ class RunOfJob(BaseModel):
         data: Source and split of its data.
         progress: Such as `3/15 epochs, step 96`, or `stage 2 of 5, cues` of a pipeline.
         started: When its first attempt began, in seconds since 1970.
-        seconds: Running time of all attempts, without the pauses between them.
+        seconds: Running time of all attempts that were not killed, without the pauses between them.
     """
 
     what: str | None = None

@@ -43,7 +43,7 @@ class RunEntry:
 
     @property
     def seconds(self) -> float | None:
-        """Running time of all attempts in seconds, so far if it is still running."""
+        """Running time in seconds of all attempts that were not killed, so far if it is still running."""
         state, begun = self.state, self.state.resumed or self.state.started
         if self.driver == "here" and begun is not None:
             return (state.seconds or 0.0) + max(0.0, time.time() - begun)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "SweepResult", "conclude", "objective_of", "read_rows", "result_of", "table"]
+__all__ = ["Row", "SweepResult", "best_row", "conclude", "objective_of", "read_rows", "result_of", "table"]
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,17 +115,19 @@ def read_rows(folder: RunFolder) -> list[Row]:
     return sorted(rows, key=lambda row: row.number)
 
 
-def best_row(config: SweepConfig, rows: list[Row]) -> Row | None:
-    """The best of the trials that ran to their end."""
-    scored = [row for row in rows if row.state == "done" and row.objective is not None]
-    sign = 1 if config.objective.mode == "max" else -1
-    return max(scored, key=lambda row: (sign * (row.objective or 0.0), -row.number), default=None)
+def best_row(objective: Objective, rows: Iterable[Row]) -> Row | None:
+    """The best of the trials that ran to their end; of equal ones the first."""
+    sign = 1 if objective.mode == "max" else -1
+    scored = [
+        (sign * row.objective, -row.number, row) for row in rows if row.state == "done" and row.objective is not None
+    ]
+    return max(scored, key=lambda one: one[:2])[2] if scored else None
 
 
 def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
     """Write the results of a sweep into its folder and its record; register the best model if that is asked for."""
     rows = read_rows(folder)
-    best = best_row(config, rows)
+    best = best_row(config.objective, rows)
     names = list(config.space)
     folder.write("trials.json", json.dumps([row.to_json() for row in rows], indent=1))
     folder.write("trials.csv", _csv(rows, names, config.objective.metric))
@@ -159,7 +161,7 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
 def result_of(config: SweepConfig, folder: RunFolder) -> SweepResult:
     """The result of a sweep whose trials have ended, from what is in its folder."""
     rows, state = read_rows(folder), folder.state()
-    best = best_row(config, rows)
+    best = best_row(config.objective, rows)
     return SweepResult(
         run_id=folder.run_id,
         folder=folder.uri,

@@ -36,7 +36,7 @@ class StatusPage:
         reported: Its last step, or a sweep's trials, as `progress.json` has it.
         left: Seconds that it will still take.
         started: When its first attempt began.
-        seconds: Running time of all attempts.
+        seconds: Running time of all attempts that were not killed.
         stages: State of each stage of a pipeline.
         go_on: The command that continues it.
         limits: Of a job: its place in the queue and its longest time, where they are given.

@@ -19,9 +19,11 @@ from attn.registry import log_model
 from attn.registry.mlflow_model import recorded_network
 from attn.registry.mlflow_registry import Registry
 from attn.runs.config_reader import read_config
+from attn.runs.sweep import Objective
 from attn.tracking import TrackingConfig, create_run
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.objective_scores import write_scores
+from jobs.sweeps.results import best_row, read_rows
 from jobs.trained_run import trained_run
 from tests.bundles import CONFIG, tiny_bundle
 from tests.services.cli.conftest import Attn
@@ -193,6 +195,20 @@ def test_a_pipeline_stands_for_its_last_network_and_a_sweep_for_its_best_trial(t
     found = trained_run(sweep, sweep.state())
     assert found is not None
     assert found.run_id == "sweep-0002", "the best of those that ran to their end"
+
+    RunFolder(sweep.uri, "sweep-0003").begin(
+        kind="train", state="done", number=3, values={"seed": 3}, metrics={"val/mean_ap": 0.8}
+    )
+    best = best_row(Objective(metric="val/mean_ap"), read_rows(sweep))
+    assert best is not None
+    assert best.number == 3
+    assert trained_run(sweep, sweep.state()) is None, "it has no model, and no other is taken for the best"
+    for mode, number in (("max", 2), ("min", 0)):
+        sweep.write("sweep.yaml", SWEEP.replace("max", mode))
+        RunFolder(sweep.uri, "sweep-0003").update(metrics={"val/mean_ap": {"max": 0.7, "min": 0.5}[mode]}, model="m")
+        found = trained_run(sweep, sweep.state())
+        assert found is not None
+        assert found.run_id == f"sweep-000{number}", "the first of equal ones"
 
 
 @pytest.mark.parametrize(
