@@ -18,6 +18,7 @@ from attn.prediction.summary import SUMMARY
 
 RESULT = "prediction.json"
 """The file by which a folder of results is known; its pictures are no images to predict."""
+RESULT_PICTURE = re.compile(r"panel\.png|mask\.png|map-\d+-.*\.png")
 
 
 class ImageFile(NamedTuple):
@@ -34,7 +35,7 @@ class ImageFile(NamedTuple):
 def find_images(locations: Iterable[str]) -> dict[str, ImageFile]:
     """Find the given images, and the images in the given folders and in their subfolders, in order.
 
-    Hidden folders and folders of earlier predictions are left out.
+    Hidden folders and the pictures of earlier predictions are left out.
 
     Args:
         locations: Paths or `s3://bucket/key` URIs of images and folders. A URI is a folder if it ends in `/` or does
@@ -66,23 +67,29 @@ def _files(location: str) -> list[ImageFile]:
     remote_folder = is_remote(location) and (location.endswith("/") or not _is_image(location))
     if not remote_folder and not os.path.isdir(location):
         return [ImageFile(location, posixpath.splitext(posixpath.basename(location))[0])]
-    results = [ImageFile(join(location, name), posixpath.splitext(name)[0]) for name in _below(location, "", set())]
+    results = [ImageFile(join(location, name), posixpath.splitext(name)[0]) for name in _below(location)]
     if not results:
         supported = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"{location} and its subfolders contain no images; supported are {supported}")
     return results
 
 
-def _below(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:
+def _below(folder: str) -> Iterator[str]:
     """Relative names of the images in a folder and its subfolders; a folder that links lead to again is read once."""
-    place = folder if is_remote(folder) else os.path.realpath(folder)
-    files = list_files(folder)
-    if place in seen or (prefix and RESULT in files):
-        return
-    seen.add(place)
-    yield from (f"{prefix}{name}" for name in files if _is_image(name))
-    for name in list_folders(folder):
-        yield from _below(join(folder, name), f"{prefix}{name}/", seen)
+    seen, ahead = set[str](), [""]
+    while ahead:
+        prefix = ahead.pop()
+        here = join(folder, prefix.rstrip("/")) if prefix else folder
+        place = here if is_remote(here) else os.path.realpath(here)
+        if place in seen:
+            continue
+        seen.add(place)
+        files = list_files(here)
+        results = bool(prefix) and RESULT in files
+        yield from (
+            f"{prefix}{name}" for name in files if _is_image(name) and not (results and RESULT_PICTURE.fullmatch(name))
+        )
+        ahead += [f"{prefix}{name}/" for name in reversed(list_folders(here))]
 
 
 def _is_image(name: str) -> bool:

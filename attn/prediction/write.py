@@ -32,7 +32,7 @@ SHOWN = 6
 
 
 def write_prediction(predicted: ImagePrediction, location: str, folder: str) -> dict[str, Any]:
-    """Write `prediction.json`, `panel.png`, `mask.png` (in VOC's palette) and `map-<class>.png` (grey, 255 for 1).
+    """Write `prediction.json`, `panel.png`, `mask.png` (in VOC's palette), `map-<index>-<class>.png` (grey, 255 for 1).
 
     Args:
         location: Location of the image.
