@@ -145,15 +145,17 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
         if not {("data",), ("data", "source")} & set(keys):
             overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
     text = {"tracking": {"enabled": False}, "data": data}
-    faults: list[Fault] = []
+    faults: list[tuple[int, list[Fault]]] = []
+    given = Document()
+    override(given, overrides)
     for config in map(pkgutil.resolve_name, KINDS[submission.kind].target_configs):
         try:
             resolve(config, dump_values(text), f"{submission.target}: config.yaml", overrides)
         except ConfigError as error:
-            faults += error.faults
+            faults.append((len(given.values.keys() - config.model_fields.keys()), error.faults))
         else:
             return
-    raise ConfigError(faults)
+    raise ConfigError(min(faults, key=lambda one: one[0])[1])  # of the class that has most of the given fields
 
 
 def _trained_data(root: str, target: str) -> dict[str, Any] | None:

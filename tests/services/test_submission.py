@@ -198,6 +198,20 @@ def test_a_fault_in_a_file_that_was_sent_names_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "override", "fault"),
+    [
+        ("maps", "scals=[1]", "scals is not a known field"),
+        ("maps", "scales=x", "should be a valid array"),
+        ("maps", "refine.nam=pamr", "refine.name is missing"),
+        ("evaluate", "scals=[1]", "scals is not a known field"),
+    ],
+)
+def test_a_fault_is_of_the_command_that_was_meant(kind: str, override: str, fault: str) -> None:
+    (only,) = faults(kind=kind, target="gain", overrides=[override])
+    assert fault in only
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         {"kind": "train", "config": "recipe: gain\ndata: /etc/passwd\n"},
