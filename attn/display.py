@@ -49,7 +49,7 @@ def figure(name: str, value: float | None) -> str:
     """One figure for a line without a heading: `87.6 %` of a score, `0.6931` of a loss, `26` rows, `-` of none."""
     if value is None or math.isnan(value):
         return "-"
-    if name.startswith(COUNTS) and value.is_integer():
+    if name.startswith(COUNTS) and float(value).is_integer():
         return f"{value:.0f}"
     return f"{percent(value)} %" if is_share(name) else f"{value:.4f}"
 

@@ -40,6 +40,7 @@ def test_figures_in_a_line() -> None:
 
 def test_rows_of_a_store_are_whole_numbers() -> None:
     assert figures({"store/accepted": 26.0, "store/dropped": 0.0}) == "store/accepted 26  store/dropped 0"
+    assert (figure("store/accepted", 26), figure("miou", 1)) == ("26", "100.0 %")
     assert (figure("store/accepted", 2.5), figure("store/accepted", None)) == ("2.5000", "-")
 
 

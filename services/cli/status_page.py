@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attn.display import duration, figures, local_time
+from attn.wording import counted
 from services.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def page_of_job(job: Mapping[str, Any]) -> StatusPage:
         what=str(run.get("what") or job.get("target") or ""),
         data=str(run.get("data") or ""),
         stages={str(name): str(one) for name, one in _values(job.get("stages")).items()},
-        progress=str(run.get("progress") or (f"{epoch} epochs" if isinstance(epoch, int) else "")),
+        progress=str(run.get("progress") or (counted(epoch, "epoch") if isinstance(epoch, int) else "")),
         reported=progress,
         left=_number(job.get("eta")),
         limits=", ".join(limits),

@@ -15,7 +15,7 @@ from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
-from attn.runs.sweep.pictures import log_ticks, space_page, space_picture
+from attn.runs.sweep.pictures import distinct_labels, log_ticks, space_page, space_picture
 from attn.runs.sweep.space import Dimension
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -202,6 +202,18 @@ def test_a_heat_map_frames_its_best_cell(best: tuple[int, int]) -> None:
 )
 def test_ticks_of_a_logarithmic_axis_are_few_and_round(low: float, high: float, ticks: list[float]) -> None:
     assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([1e9, 1e9 + 5, 1e9 + 10], ["1000000000", "1000000005", "1000000010"]),
+        ([0.1, 0.1000001], ["0.1", "0.1000001"]),
+        ([1e-05, 0.1], ["1e-05", "0.1"]),
+    ],
+)
+def test_labels_of_ticks_tell_them_apart(ticks: list[float], labels: list[str]) -> None:
+    assert distinct_labels(ticks) == labels
 
 
 def test_the_best_trial_of_a_sweep_is_a_star_of_its_own() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["log_ticks", "space_page", "space_picture"]
+__all__ = ["distinct_labels", "log_ticks", "space_page", "space_picture"]
 
 import html
 import json
@@ -154,7 +154,13 @@ def _across(dimension: Dimension) -> tuple[list[float], list[str], tuple[float, 
     else:
         ticks, margin = _even_ticks(low, high, integer=dimension.integer), (high - low) * 0.05
         ends = low - margin, high + margin
-    return ticks, [f"{tick:.6g}" for tick in ticks], ends
+    return ticks, distinct_labels(ticks), ends
+
+
+def distinct_labels(ticks: Sequence[float]) -> list[str]:
+    """Labels of ticks, as short as tells them apart."""
+    texts = ([f"{tick:.{digits}g}" for tick in ticks] for digits in range(6, 18))
+    return next((labels for labels in texts if len(set(labels)) == len(set(ticks))), [repr(tick) for tick in ticks])
 
 
 def log_ticks(low: float, high: float) -> list[float]:

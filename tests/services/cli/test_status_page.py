@@ -48,6 +48,11 @@ def test_a_jobs_page_reads_as_a_runs() -> None:
     }
 
 
+def test_one_epoch_is_one() -> None:
+    job = {"id": "a", "kind": "train", "state": "running"}
+    assert [printed({**job, "epoch": epoch})["progress"] for epoch in (1, 2)] == ["1 epoch", "2 epochs"]
+
+
 def test_a_list_of_jobs_has_the_times_of_their_runs() -> None:
     row = _of_job(JOB)
     assert (row.started, row.seconds, row.progress) == (STARTED - 800, 125.0, "0/3 epochs, step 3")
