@@ -22,7 +22,7 @@ import os
 import pickle
 import tempfile
 import urllib.request
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,16 +138,19 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
     return TrainedWeights(state, location, tuple(classes))
 
 
-def read_state_dict(location: str, *, field: str = "model.weights") -> StateDict:
+def read_state_dict(
+    location: str, *, field: str = "model.weights", observe: Callable[[bytes], object] | None = None
+) -> StateDict:
     """Read a state dict from a path or an `s3://` URI, without executing code of pickles.
 
     Args:
         field: The config's field that names the location, for messages.
+        observe: Is given the bytes that the tensors are read from, which takes memory for both.
 
     Raises:
         WeightsError: The file cannot be read, is not a flat dict of tensors, or contains NaN or infinity.
     """
-    return _state_dict(_source(location, field), location, field)
+    return _state_dict(_source(location, field), location, field, observe)
 
 
 def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str], prefix: str = "") -> StateDict:
@@ -227,9 +230,17 @@ def _sha256(source: io.BytesIO) -> str:
     return hashlib.sha256(source.getbuffer()).hexdigest()
 
 
-def _state_dict(source: io.BytesIO | str, location: str, field: str = "model.weights") -> StateDict:
+def _state_dict(
+    source: io.BytesIO | str,
+    location: str,
+    field: str = "model.weights",
+    observe: Callable[[bytes], object] | None = None,
+) -> StateDict:
     try:
         with open_regular(source) if isinstance(source, str) else contextlib.nullcontext(source) as stream:
+            if observe is not None:
+                observe(read := stream.read())
+                stream = io.BytesIO(read)
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnsuitableFileError as error:
         raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct {field}") from None

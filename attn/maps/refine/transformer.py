@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attn.config.base import is_remote
 from attn.data.transforms import InputConfig, prepare
 from attn.errors import ConfigError, DataError, WeightsError
-from attn.files.locations import read_bytes, require_allowed, sha256_of
+from attn.files.locations import require_allowed
 from attn.models.weights import StateDict, read_state_dict
 
 IMAGENET = "imagenet"
@@ -187,8 +185,8 @@ def _load(network: nn.Module, model: str, weights: str) -> str:
     """Read a state dict into the network; gives the file's SHA-256."""
     try:
         require_allowed(weights)
-        state = read_state_dict(weights, field=f"{FIELD}.weights")
-        sha256 = hashlib.sha256(read_bytes(weights)).hexdigest() if is_remote(weights) else sha256_of(Path(weights))
+        digest = hashlib.sha256()
+        state = read_state_dict(weights, field=f"{FIELD}.weights", observe=digest.update)
     except DataError as error:
         raise WeightsError(f"{error}: correct {FIELD}.weights") from None
     described: Any = network
@@ -212,7 +210,7 @@ def _load(network: nn.Module, model: str, weights: str) -> str:
             f"{weights} does not fit {model}. {listed}. Choose {FIELD}.model and {FIELD}.weights that belong together"
         )
     network.load_state_dict(state)
-    return sha256
+    return digest.hexdigest()
 
 
 def _digest(state: StateDict) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from attn.errors import AttnError, ConfigError, WeightsError
 from attn.maps.refine import AffinityConfig
 from attn.maps.refine.affinity import box_mask, transition
+from attn.models import weights as weights_module
 from tests.maps.refine.transformers import attention_of, weights_of
 
 CPU = torch.device("cpu")
@@ -194,3 +196,21 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"pickles that would execute code are refused"):
         config(tmp_path / "harmful.pth").open(CPU)
     assert not (tmp_path / "harm").exists()
+
+
+def test_the_digest_is_of_the_weights_that_are_used(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is replaced while it is opened gives the old weights and their digest, or the new ones and theirs."""
+    file, opened = tmp_path / "w.pth", list[Path]()
+    file.write_bytes(weights.read_bytes())
+    sha256, plain = hashlib.sha256(weights.read_bytes()).hexdigest(), weights_module.check_finite
+
+    def replaced(*given: Any) -> None:
+        opened.append(file)
+        file.write_bytes(b"other weights")
+        plain(*given)
+
+    monkeypatch.setattr(weights_module, "check_finite", replaced)
+    assert config(file).open(CPU).description["weights"] == sha256
+    assert opened == [file]
