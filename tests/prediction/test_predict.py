@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -304,29 +303,6 @@ def test_images_in_subfolders_have_the_ids_of_folder_data(tmp_path: Path) -> Non
     assert found["cat/1"].location == f"{tmp_path}/val/cat/1.jpg"
     folder = FolderConfig(root=str(tmp_path), split="val")
     assert {record.image_id for record in folder.open().records} == {"big dog/1", "cat/1"}
-
-
-def test_images_beside_and_below_earlier_results_are_found(tmp_path: Path) -> None:
-    """`attn predict photos/cat.jpg --out photos` makes photos/cat a folder of results."""
-    for name in ("cat.jpg", "cat/prediction.json", "cat/panel.png", "cat/mask.png", "cat/map-03-cat.png",
-                 "cat/1.jpg", "cat/map-of-town.png", "cat/more/2.jpg", "dog/mask.png"):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [one.image_id for one in find_images([str(tmp_path)]).values()]
-    assert found == ["cat", "cat/1", "cat/map-of-town", "cat/more/2", "dog/mask"]
-
-
-def test_folders_may_lie_deep(tmp_path: Path) -> None:
-    (tmp_path / "0.png").touch()
-    deep = tmp_path
-    for _ in range(1200):
-        deep /= "d"
-        os.mkdir(deep)
-    (deep / "1.png").touch()
-    found = find_images([str(tmp_path)])
-    (deep / "1.png").unlink()
-    os.removedirs(deep)  # pytest's own removal would be too deep
-    assert [one.image_id for one in found.values()] == ["0", "d/" * 1200 + "1"]
 
 
 def test_a_folder_of_classes_is_predicted_below_its_own_names(

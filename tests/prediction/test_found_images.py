@@ -1,0 +1,31 @@
+"""Images that are found in folders beside earlier results, and in deep ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from attn.prediction.images import find_images
+
+
+def test_images_beside_and_below_earlier_results_are_found(tmp_path: Path) -> None:
+    """`attn predict photos/cat.jpg --out photos` makes photos/cat a folder of results."""
+    for name in ("cat.jpg", "cat/prediction.json", "cat/panel.png", "cat/mask.png", "cat/map-03-cat.png",
+                 "cat/1.jpg", "cat/map-of-town.png", "cat/more/2.jpg", "dog/mask.png"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [one.image_id for one in find_images([str(tmp_path)]).values()]
+    assert found == ["cat", "cat/1", "cat/map-of-town", "cat/more/2", "dog/mask"]
+
+
+def test_folders_may_lie_deep(tmp_path: Path) -> None:
+    (tmp_path / "0.png").touch()
+    deep = tmp_path
+    for _ in range(1200):
+        deep /= "d"
+        os.mkdir(deep)
+    (deep / "1.png").touch()
+    found = find_images([str(tmp_path)])
+    (deep / "1.png").unlink()
+    os.removedirs(deep)  # pytest's own removal would be too deep
+    assert [one.image_id for one in found.values()] == ["0", "d/" * 1200 + "1"]
