@@ -125,7 +125,7 @@ def test_a_sweeps_model_has_the_scores_that_it_was_chosen_by(root: Path, attn: A
     shutil.copytree(root / "recorded" / "model", trial.path("model"))  # another's, so that nothing is exported here
     trial.write("config.yaml", TRAINING)
     protocol = Protocol(source="scenes", split="val", images=6, fingerprint="a", scored="classifier", resize="none")
-    write_scores(trial, {"mean_ap": protocol})
+    write_scores(trial, {"mean_ap": protocol}, metrics)
     for new in (True, False):
         result = attn("models", "register", "tuned", "chosen", f"root={root}", "--json")
         assert result.status == 0, result.err
