@@ -116,6 +116,8 @@ def _drop_added(config: Config, values: dict[str, Any]) -> None:
 def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:
     """Inputs of a training: config, data and initial weights."""
     inputs: dict[str, Any] = {"config": config_inputs(config)}
+    if (refine := config.validation.maps.refine) is not None:
+        inputs["config"]["validation"]["maps"]["refine"] = refinement_inputs(refine)
     parts: tuple[Part, ...] = ("image",)
     if isinstance(config, TrainConfig):
         if config.method.build().supervision is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,21 @@ def test_a_new_field_that_is_set_is_an_input(config: Config, field: str) -> None
     default = config.model_copy(update={field: type(config).model_fields[field].default})
     assert field in config_inputs(config)
     assert field not in config_inputs(default)
+
+
+def test_weights_of_a_refinement_count_by_content(tmp_path: Path) -> None:
+    """Of a training that selects its epochs by refined maps: another place is the same, another content is not."""
+
+    def inputs(folder: str, content: bytes) -> str:
+        file = tmp_path / folder / "w.pth"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+        refine = f"validation: {{maps: {{refine: {{name: affinity, weights: {file}}}}}}}"
+        text = TEXT.replace("DATA", "{source: scenes, count: 16}").replace("train: {", f"train: {{{refine}, ")
+        config = read_pipeline(text, "p.yaml")
+        context = StageContext(config, DONE, lambda _, parts: {"fingerprint": "f"}, SourceCache())
+        return json.dumps(stages_of(config)["train"].inputs(context), sort_keys=True)
+
+    first = inputs("a", b"1")
+    assert inputs("b", b"1") == first
+    assert inputs("a", b"2") != first
