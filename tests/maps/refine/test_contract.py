@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from attn.maps.refine import PamrConfig, RefinementConfig, Refiner, at_grid
+from attn.maps.refine import CrfRefinementConfig, PamrConfig, RefinementConfig, Refiner, at_grid
 from tests.maps.refine.transformers import weights_of
 
 NAMES = sorted(RefinementConfig.members)
@@ -57,6 +57,14 @@ def test_empty_maps_stay_empty(refiners: dict[str, Refiner], name: str) -> None:
     refined = refiners[name](image, maps)
     assert [bool(one.any()) for one in refined] == [False, True, False]
     assert np.isfinite(refined).all()
+
+
+@pytest.mark.parametrize("kind", [PamrConfig, CrfRefinementConfig])
+@pytest.mark.parametrize(("size", "side"), [(81, 81), (128, 128), (321, 128)])
+def test_a_store_has_maps_of_the_refinements_size_up_to_a_limit(
+    kind: type[PamrConfig | CrfRefinementConfig], size: int, side: int
+) -> None:
+    assert kind(size=size).open(torch.device("cpu")).store_grid == (side, side)
 
 
 def test_pamr_keeps_a_small_object_and_so_does_another_grid() -> None:
