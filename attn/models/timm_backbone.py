@@ -190,13 +190,13 @@ def grid_of(result: Any, net: nn.Module, size: Size, reduction: int) -> Grid:
         return Grid(result.permute(0, 3, 1, 2).contiguous(), lambda grid_BKhw: grid_BKhw.permute(0, 2, 3, 1))
     if result.ndim == 4:
         return Grid(result, lambda grid_BKhw: grid_BKhw)
-    others = int(getattr(net, "num_prefix_tokens", 0))
     height, width = size[0] // reduction, size[1] // reduction
-    prefix_BMK, tokens_BNK = result[:, :others], result[:, others:]
-    if tokens_BNK.shape[1] != height * width:
+    others = result.shape[1] - height * width
+    if others not in (0, int(getattr(net, "num_prefix_tokens", 0))):  # CaiT's blocks have no class token yet
         raise ConfigError(
-            f"timm's {type(net).__name__} gives {tokens_BNK.shape[1]} tokens, which are no grid of {height}x{width}"
+            f"timm's {type(net).__name__} gives {result.shape[1]} tokens, which are no grid of {height}x{width}"
         )
+    prefix_BMK, tokens_BNK = result[:, :others], result[:, others:]
     grid_BKhw = tokens_BNK.transpose(1, 2).contiguous().unflatten(2, (height, width))
     return Grid(grid_BKhw, lambda grid: torch.cat([prefix_BMK, grid.flatten(2).transpose(1, 2)], dim=1))
 

@@ -15,7 +15,7 @@ import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
-from attn.errors import AttnError, ConfigError
+from attn.errors import ConfigError
 from attn.models.backbone import Architecture, Backbone, NetworkInput
 from attn.models.shapes import shapes_only
 from attn.models.timm_backbone import (
@@ -48,8 +48,6 @@ def timm_architecture(name: str) -> Architecture:
             cfg: dict[str, Any] = getattr(net, "pretrained_cfg", {})
             size: Size = tuple(cfg["input_size"][-2:])
             unused, channels = _probed(net, size)
-    except AttnError:
-        raise
     except Exception as error:  # timm's networks can raise anything
         reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 200)
         raise ConfigError(f"{name} cannot be used: {reason}; choose another of timm's networks") from error
@@ -89,16 +87,30 @@ def _build(stride: int, widths: tuple[int, ...] | None, *, kind: Kind) -> Backbo
 
 
 def _probed(net: nn.Module, size: Size) -> tuple[tuple[str, ...], int]:
-    """Paths of the layers behind the last features, and the channels of these."""
-    if not feature_layers(net):
-        raise ConfigError(f"timm's {type(net).__name__} does not say where its feature layers are; choose another")
+    """Paths of the layers behind the last features, and the channels of these.
+
+    Raises:
+        ConfigError: The network lacks a feature layer, or one gives neither maps nor tokens.
+    """
+    layers = feature_layers(net)
+    if not layers:
+        raise ConfigError(f"timm's {type(net).__name__} does not say where its feature layers are")
     called: set[nn.Module] = set()
+    seen: dict[str, Any] = {}
     handles = [part.register_forward_pre_hook(lambda part, _: called.add(part)) for part in net.modules()]
+    handles += [
+        _layer(net, layer.module).register_forward_hook(lambda *call, name=name: seen.update({name: call[-1]}))
+        for name, layer in layers.items()
+    ]
     with torch.no_grad():
         result = net.forward_features(torch.empty(1, 3, *size))  # pyright: ignore[reportCallIssue]
     for handle in handles:
         handle.remove()
-    reduction = list(feature_layers(net).values())[-1].reduction
+    for name, layer in layers.items():
+        if name not in seen:
+            raise ConfigError(f"timm's {type(net).__name__} has features without its layer {layer.module!r}")
+        grid_of(seen[name], net, size, layer.reduction)
+    reduction = list(layers.values())[-1].reduction
     unused = [
         path
         for name, child in net.named_children()
@@ -107,6 +119,13 @@ def _probed(net: nn.Module, size: Size) -> tuple[tuple[str, ...], int]:
         if path != norm_after_pooling(net) and next(part.parameters(recurse=False), None) is not None
     ]
     return tuple(unused), int(grid_of(result, net, size, reduction).features.shape[1])
+
+
+def _layer(net: nn.Module, path: str) -> nn.Module:
+    try:
+        return net.get_submodule(path)
+    except AttributeError as error:
+        raise ConfigError(f"timm's {type(net).__name__} names a feature layer {path!r} that it lacks") from error
 
 
 def _input(cfg: dict[str, Any]) -> NetworkInput:

@@ -257,6 +257,15 @@ def test_the_input_is_what_timm_says(name: str) -> None:
         ({"name": "timm/resnet50.a9"}, "resnet50 has no weights 'a9': it has a1_in1k"),
         ({"name": "timm/"}, "no network ''"),
         ({"name": "timm/hf-hub:timm/resnet50.a1_in1k"}, "no network"),
+        (
+            {"name": "timm/twins_svt_small"},
+            "cannot be used: timm's Twins names a feature layer 'block.0' that it lacks; ch",
+        ),
+        ({"name": "timm/mvitv2_tiny"}, "names a feature layer 'block.0' that it lacks; choose another"),
+        (
+            {"name": "timm/tnt_s_patch16_224"},
+            "gives tuple as features; attn takes maps and tokens only",
+        ),
         ({"name": "timm/test_vit", "stride": 8}, "cannot have stride=8: set stride to 16"),
         ({"name": "timm/test_resnet", "head": "fc"}, "set head to gap or conv"),
         ({"name": "timm/test_resnet", "widths": (8, 8)}, "fixed widths"),
@@ -282,6 +291,20 @@ def test_a_head_of_other_classes_is_named_and_one_of_the_description_is_refused(
     (folder / "model.json").write_text(json.dumps(described | {"classes": ["a", "b"]}))
     with pytest.raises(WeightsError, match=r"head.classifier.*\(3, 96\), not \(2, 96\)"):
         load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "convit_tiny"])
+def test_inner_tokens_without_a_class_token(name: str) -> None:
+    """It joins the others behind these blocks."""
+    network = _model(f"timm/{name}").build(3, ("inner",)).eval()
+    backbone = network.backbone
+    assert isinstance(backbone, TimmBackbone)
+    seen: list[Tensor] = []
+    inner = backbone.net.get_submodule(backbone.layers[backbone.inner].module)
+    inner.register_forward_hook(lambda module, given, result: seen.append(result))
+    with torch.no_grad():
+        features = network(torch.randn(1, 3, 224, 224)).features["inner"]
+    torch.testing.assert_close(features, seen[0].transpose(1, 2).reshape(1, -1, 14, 14), rtol=0, atol=0)
 
 
 def test_an_input_that_a_transformer_cannot_take() -> None:
