@@ -43,7 +43,16 @@ class _Tapped(nn.Module):
         watcher = (_WATCHERS.get() or {}).get(self)
         return result if watcher is None else watcher(result)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles by the tapped class, since no name leads to this one's."""
+        return _new, (type(self).__bases__[1],), self.__getstate__()
+
 
 @cache
 def _tapped(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (_Tapped, kind), {})
+
+
+def _new(kind: type[nn.Module]) -> nn.Module:
+    tapped = _tapped(kind)
+    return tapped.__new__(tapped)

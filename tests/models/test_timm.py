@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import socket
 import threading
 from pathlib import Path
@@ -230,6 +232,17 @@ def test_threads_that_share_a_network_see_their_own_features() -> None:
     for thread in threads:
         thread.join()
     assert all(torch.equal(one, expected[number]) for number, results in got.items() for one in results)
+
+
+@pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_resnet", "timm/thin_swin"])
+def test_a_pickled_network_is_the_same(name: str) -> None:
+    network = _model(name).build(3, ("inner",)).eval()
+    with torch.no_grad():
+        expected = network(_images(name))
+        for copied in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+            found = copied(_images(name))
+            assert torch.equal(found.logits, expected.logits)
+            assert torch.equal(found.features["inner"], expected.features["inner"])
 
 
 def test_segmentation_takes_the_same_backbones() -> None:
