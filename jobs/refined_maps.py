@@ -23,7 +23,7 @@ from attn.config.base import is_remote
 from attn.data.classes import check_classes
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.evaluation.refined import MapRefinement, refine_by_labels
+from attn.evaluation.refined import described_after, refine_by_labels
 from attn.maps.refine import Refiner, at_grid
 from attn.models.device import choose_device
 from attn.runs.maps import StoredMapsConfig
@@ -89,7 +89,7 @@ class RefineWork:
     def description(self) -> dict[str, Any]:
         """The refinement, and the one that the maps have had before, if there was one."""
         before = self.snapshot.manifest.metadata.get("refinement")
-        return MapRefinement(self.refiner, self.source).described(before)
+        return described_after(self.refiner, before)
 
     @property
     def rows(self) -> list[tuple[str, int]]:

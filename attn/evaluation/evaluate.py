@@ -215,9 +215,10 @@ def compute_scores(
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.parts:
+            rest = "count as 0 in the rest" if refinement is None else "were 0 in the rest before they were refined"
             notes.append(
-                f"the network sees only a part of {counted.parts} of {len(counted.masked)} images; their maps count as "
-                "0 in the rest: input.resize=squash shows whole images"
+                f"the network sees only a part of {counted.parts} of {len(counted.masked)} images; their maps {rest}: "
+                "input.resize=squash shows whole images"
             )
         if counted.extent.without_object:
             notes.append(f"for {counted.extent.without_object} labels the image's mask has no pixel of the class")

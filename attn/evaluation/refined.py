@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MapRefinement", "refine_by_labels", "refine_predicted"]
+__all__ = ["MapRefinement", "described_after", "refine_by_labels", "refine_predicted"]
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class MapRefinement:
 
     def described(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """The description, with that of a refinement that the maps have had before, if there was one."""
-        return self.description | ({"after": before} if before else {})
+        return described_after(self.refiner, before)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -93,6 +93,11 @@ class MapRefinement:
         tensors = {index: (torch.from_numpy(values),) for index, values in refined.items()}
         lazy = MapsOnDemand(tensors, Geometry.whole((height, width)), None)
         return lazy if len(lazy) * height * width > LARGE else dict(lazy)
+
+
+def described_after(refiner: Refiner, before: dict[str, Any] | None) -> dict[str, Any]:
+    """A refiner's description, with that of a refinement that the maps have had before, if there was one."""
+    return refiner.description | ({"after": before} if before else {})
 
 
 def refine_by_labels(

@@ -26,7 +26,7 @@ from attn.data.classes import check_classes, first_names, read_class_names
 from attn.data.decode import read_saliency
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
-from attn.evaluation.refined import MapRefinement
+from attn.evaluation.refined import MapRefinement, described_after
 from attn.files.class_names import CLASSES_FILE
 from attn.files.locations import join, list_below, missing_folder_note, stem_of
 from attn.maps.attention import MapKind
@@ -151,8 +151,7 @@ class _RefinedMaps:
 
     def __init__(self, maps: MapSource, refiner: Refiner) -> None:
         self.maps, self.refiner = maps, refiner
-        earlier = maps.description.get("refinement")
-        refinement = refiner.description | ({"after": earlier} if earlier else {})
+        refinement = described_after(refiner, maps.description.get("refinement"))
         self.description = maps.description | {"refinement": refinement}
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:

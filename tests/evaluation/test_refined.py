@@ -115,6 +115,18 @@ def test_direct_scores_do_not_depend_on_labels_nor_seed_scores_on_predictions(
     assert by_labels[4].scores["seed_miou"] == alone.scores["seed_miou"]
 
 
+def test_refined_maps_are_not_said_to_be_0_where_the_network_saw_nothing() -> None:
+    source, scoring = _One((0,)), ScoringConfig()
+    counted = ScoreAccumulator(2, scoring)
+    counted.add(ImageMaps(source.records[0], PROBABILITIES, _maps(), source.load(0).mask, whole=False))
+    for refinement, text in ((None, "count as 0 in the rest"), ({"name": "pamr"}, "were 0 in the rest before they")):
+        made = compute_scores(
+            counted, source.classes, scoring, DATA, map_kind="cam", layer="last", refinement=refinement
+        )
+        (note,) = (note for note in made.notes if "only a part" in note)
+        assert f"; their maps {text}" in note
+
+
 def test_stored_maps_that_were_refined_together_give_no_direct_score(tmp_path: Path) -> None:
     snapshot = _stored(tmp_path / "both", _maps(), {"classes": "both"})
     crf, pamr = _refiner(CRF).description, _refiner(PAMR).description
