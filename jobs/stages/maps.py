@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs import maps
 from jobs.runs.run_folder import RunFolder
-from jobs.stages.outputs import MapsOutputs, png_digest, store_digest
+from jobs.stages.outputs import MapsOutputs, png_digest
 from jobs.stages.stage import StageContext, config_inputs, refinement_inputs
 
 
@@ -37,10 +37,4 @@ class MapsStage:
             digest = png_digest(result.png)
             return MapsOutputs(png=result.png, png_digest=digest, images=result.images, maps=result.maps)
         assert result.store is not None, "maps are PNGs or in a store"
-        return MapsOutputs(
-            store=result.store,
-            store_version=result.store_version,
-            store_digest=store_digest(result.store, result.store_version),
-            images=result.images,
-            maps=result.maps,
-        )
+        return MapsOutputs.of_store(result.store, result.store_version, images=result.images, maps=result.maps)

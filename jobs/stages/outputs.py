@@ -117,6 +117,12 @@ class MapsOutputs(StageOutputs):
     images: int
     maps: int
 
+    @classmethod
+    def of_store(cls, store: str, version: int | None, *, images: int, maps: int) -> Self:
+        """Maps in a version of a map store, with its digest."""
+        digest = store_digest(store, version)
+        return cls(store=store, store_version=version, store_digest=digest, images=images, maps=maps)
+
     def is_intact(self) -> bool:
         if self.png is not None:
             return png_digest(self.png) == self.png_digest

@@ -9,7 +9,7 @@ from typing import Any
 from attn.runs.maps import StoredMapsConfig
 from jobs import maps
 from jobs.runs.run_folder import RunFolder
-from jobs.stages.outputs import MapsOutputs, store_digest
+from jobs.stages.outputs import MapsOutputs
 from jobs.stages.stage import StageContext, refinement_inputs
 
 
@@ -36,10 +36,4 @@ class RefineStage:
         job = maps.StoredMapsJob.open(accumulated.store, accumulated.store, accumulated.store_version, refining)
         result = maps.run(job, run_id=folder.run_id, address=context.address, sources=context.sources)
         assert result.store is not None, "refined maps are in a store"
-        return MapsOutputs(
-            store=result.store,
-            store_version=result.store_version,
-            store_digest=store_digest(result.store, result.store_version),
-            images=result.images,
-            maps=result.maps,
-        )
+        return MapsOutputs.of_store(result.store, result.store_version, images=result.images, maps=result.maps)
