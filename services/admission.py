@@ -91,11 +91,7 @@ def _resolved(layers: Layers, submission: Submission, root: str) -> Any:
 
 
 def overrides_of(submission: Submission) -> list[str]:
-    """A job's overrides as the job itself takes them, with the fields in files of data that were sent along.
-
-    Raises:
-        ConfigError: Such a file was not sent, or it is not the fields of a data section.
-    """
+    """A job's overrides as the job itself takes them, with the fields in files of data that were sent along."""
     overrides = with_data(submission.overrides, GivenTexts(submission.files))
     return of_maps(overrides) if submission.kind == "maps" else overrides
 

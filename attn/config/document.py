@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "BASE",
+    "DATA",
     "OVERRIDE",
     "RECIPE_PREFIX",
     "SOURCE",
@@ -38,7 +39,7 @@ from attn.redaction import without_secrets
 
 Path = tuple[str, ...]
 
-SOURCE = "source"
+DATA, SOURCE = "data", "source"
 """The field that selects a source of data, labels or maps. The other fields of its section depend on the source."""
 SOURCE_INDEPENDENT = frozenset({"on_error", "single_label", "max_pixels"})
 """Fields with the same meaning for every source."""
@@ -85,6 +86,7 @@ class Document:
         name: Name of its text in messages.
         included: Names of other texts that stand in it.
         former_rates: Places of learning rates that a recipe sets for a source that was replaced, by path.
+        unread: A file of data could not be read, which `faults` says. What it sets is unknown.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Document:
     name: str = ""
     included: list[str] = field(default_factory=list)
     former_rates: dict[Path, str] = field(default_factory=dict)
+    unread: bool = False
 
     def location(self, path: Path) -> str:
         """The location of a value; for a missing value, that of the nearest enclosing mapping."""
@@ -141,7 +144,7 @@ class Document:
         for key in path[:-2]:
             beside = beside[key]
         validation = beside.get("validation")
-        if path[-2:] != ("data", SOURCE):
+        if path[-2:] != (DATA, SOURCE):
             return
         if isinstance(validation, dict) and "split" in validation:
             self.drop((*path[:-2], "validation", "split"))
@@ -198,19 +201,25 @@ class Document:
         self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
         self.locations |= {(name, *path): location for path, location in section.locations.items()}
         self.faults += section.faults
+        self.unread |= section.unread
         self.former_rates = {path: place for path, place in self.former_rates.items() if path[:1] != (name,)}
         self.former_rates |= {(name, *path): place for path, place in section.former_rates.items()}
 
 
 class PlacedOverride(str):
-    """An override `a.b=value` that stands in a file: messages name its place there."""
+    """An override `a.b=value` that stands in a file: messages name its place there.
+
+    Attributes:
+        fault: Why the file that the override names cannot be used, in place of its fields.
+    """
 
     location: str
+    fault: Fault | None
 
     @classmethod
-    def at(cls, location: str, text: str) -> Self:
+    def at(cls, location: str, text: str, fault: Fault | None = None) -> Self:
         placed = cls(text)
-        placed.location = location
+        placed.location, placed.fault = location, fault
         return placed
 
 
@@ -222,6 +231,7 @@ def layered(*documents: Document) -> Document:
     joined = Document()
     for document in documents:
         joined.faults += document.faults
+        joined.unread |= document.unread
         joined.former_rates |= document.former_rates
         if () in document.locations:
             joined.locations[()] = document.locations[()]
@@ -314,6 +324,8 @@ def read_document(text: str, name: str) -> Document:
 
 def parse_override(text: str) -> tuple[Path, Any] | Fault:
     """Split `a.b=value`. The value is parsed as YAML: `1e-3` is a number, and `true`, `null` and `[1, 2]` work too."""
+    if isinstance(text, PlacedOverride) and text.fault is not None:
+        return text.fault
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not sign or not all(path) or len(path) > MAX_KEYS:

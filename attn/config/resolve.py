@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
 from attn.config.document import (
+    DATA,
     OVERRIDE,
     SOURCE,
     STEEPEST,
@@ -119,6 +120,7 @@ def merged(kind: type[Config], documents: Sequence[Document]) -> Document:
 
 def override(document: Document, overrides: list[str]) -> None:
     """Apply overrides `a.b=value` to a document; a malformed override becomes a fault of the document."""
+    document.unread |= any(isinstance(text, PlacedOverride) and text.fault is not None for text in overrides)
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
     assignments = [(text, *item) for text, item in parsed if not isinstance(item, Fault)]
@@ -167,6 +169,8 @@ def parse_config(kind: type[C], document: Document) -> C:
         config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
+        if document.unread:
+            details = [one for one in details if DATA not in _path(kind, one["loc"], document.values)]
         faults += [_fault(kind, document, one) for one in details[:MAX_FAULTS]]
         if len(details) > MAX_FAULTS:
             faults.append(Fault("config", f"and {len(details) - MAX_FAULTS} more"))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from attn.config.document import (
+    DATA,
     SOURCE,
     SOURCE_INDEPENDENT,
     Document,
@@ -30,7 +31,7 @@ from attn.notices import renamed
 from attn.runs.table import file_kinds
 from attn.runs.texts import RECIPES_ONLY, Texts
 
-RECIPE, BASE, DATA, SWEEP = "recipe", "base", "data", "sweep"
+RECIPE, BASE, SWEEP = "recipe", "base", "sweep"
 MAX_CHAIN = 16
 """Maximum number of texts that start from one another."""
 
@@ -80,8 +81,8 @@ def read_layers(text: str, name: str, overrides: Iterable[str] = (), texts: Text
 def with_data(overrides: Iterable[str], texts: Texts) -> list[str]:
     """Overrides with each `data=FILE` replaced by the fields in the file, which the other overrides lie over.
 
-    Raises:
-        ConfigError: There is no such file, or it is not the fields of a data section.
+    A file that is not there, or is not the fields of a data section, becomes an override that has this fault, so that
+    it is reported with the other faults of the config.
     """
     plain, files, chosen = list[str](), list[tuple[str, Document]](), dict[tuple[str, ...], Any]()
     for text in overrides:
@@ -91,8 +92,10 @@ def with_data(overrides: Iterable[str], texts: Texts) -> list[str]:
             if not isinstance(parsed, Fault):
                 chosen |= sources_in({parsed[0][-1]: parsed[1]}, parsed[0][:-1])
             continue
-        field = ".".join(parsed[0])
-        files.append((field, _data_document(parsed[1], "", field, override_location(text), texts)))
+        field, location = ".".join(parsed[0]), override_location(text)
+        document = _data_document(parsed[1], "", field, location, texts)
+        plain += [PlacedOverride.at(location, text, fault) for fault in document.faults]
+        files.append((field, document))
     placed = list[str]()
     for field, document in files:
         source = chosen.get((*field.split("."), SOURCE))
@@ -200,22 +203,26 @@ def _place_data(document: Document, texts: Texts) -> None:
             continue
         location = document.location(path)
         result = _data_document(reference, text_name(location), ".".join(path), location, texts)
+        if result.unread:
+            document.faults += result.faults
+            document.unread = True
+            document.drop(path)
+            continue
         document.set(path, result.values, result.location(()))
         document.locations |= {(*path, *inner): place for inner, place in result.locations.items() if inner}
         document.included.append(result.name)
 
 
 def _data_document(reference: str, by: str, field: str, location: str, texts: Texts) -> Document:
-    """The fields in a file of data.
-
-    Raises:
-        ConfigError: There is no such file, or it is something else.
-    """
+    """The fields in a file of data; unread and with the faults if there is no such file, or it is something else."""
     try:
         text = texts.data(reference, by)
     except ConfigError as error:
-        raise ConfigError([_named(location, field, fault) for fault in error.faults]) from None
-    document = read_document(*text)
+        return Document(faults=[_named(location, field, fault) for fault in error.faults], unread=True)
+    try:
+        document = read_document(*text)
+    except ConfigError as error:
+        return Document(faults=error.faults, unread=True)
     if DATA in document.values:
         is_section = isinstance(document.values[DATA], dict)
         problem = "the file is itself a section `data`" if is_section else "the file names another file of data"
@@ -223,9 +230,7 @@ def _data_document(reference: str, by: str, field: str, location: str, texts: Te
                                      "write its fields, such as source and root, without a section"))  # fmt: skip
     if not document.values:
         document.faults.append(Fault(text.name, "has no fields", "such as source and root"))
-    if document.faults:
-        raise ConfigError(document.faults)
-    return document
+    return Document(faults=document.faults, unread=True) if document.faults else document
 
 
 def _named(location: str, field: str, fault: Fault) -> Fault:

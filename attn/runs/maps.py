@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attn.config.base import Location, Variant
+from attn.config.document import PlacedOverride
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.maps.attention import MapKind
@@ -97,4 +98,9 @@ class StoredMapsConfig(ModelLookup):
 
 def of_maps(overrides: Iterable[str]) -> list[str]:
     """Overrides of the command `attn maps`, where `maps.scales=X`, as everywhere else, is short for `scales=X`."""
-    return [text.removeprefix("maps.") if text.startswith("maps.") else text for text in overrides]
+    return [_of_maps(text) if text.startswith("maps.") else text for text in overrides]
+
+
+def _of_maps(text: str) -> str:
+    plain = text.removeprefix("maps.")
+    return PlacedOverride.at(text.location, plain, text.fault) if isinstance(text, PlacedOverride) else plain

@@ -24,8 +24,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 from attn import progress, store
 from attn.config.base import Config, is_remote, local_path
-from attn.config.document import dump_values, parse_override, read_document
-from attn.config.resolve import resolve
+from attn.config.document import Document, dump_values, read_document
+from attn.config.resolve import override, resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
@@ -320,8 +320,9 @@ def store_config(kind: type[C], location: str, overrides: list[str]) -> C:
     text: dict[str, Any] = {"tracking": {"enabled": False}}
     name, values = _run_of_store(location)
     text |= {"data": values["data"]} if "data" in values else {}
-    given = {parsed[0][0] for one in overrides if not isinstance(parsed := parse_override(one), Fault)}
-    if "data" not in {*text, *given}:
+    given = Document()
+    override(given, overrides)
+    if "data" not in {*text, *given.values} and not given.unread:
         raise ConfigError([Fault(location, "it is not known which data these maps are of: the store lies in no run's "
                                  "folder", "add data=FILE, or data.source=... data.root=...")])  # fmt: skip
     return resolve(kind, dump_values(text), name, overrides)

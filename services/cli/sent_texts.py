@@ -14,7 +14,8 @@ from typing import Any
 from attn.config.document import override_of, parse_override
 from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
-from attn.runs.layers import DATA, RECIPE, follow, read_layers, with_data
+from attn.runs.config_reader import resolve_run
+from attn.runs.layers import DATA, RECIPE, Layers, follow, read_layers, with_data
 from attn.runs.recipes import FORMER_NAMES, RECIPE_PREFIX, is_path, recipe_paths, recipe_text
 from attn.runs.table import file_kinds
 from attn.runs.texts import LocalTexts, Text
@@ -29,15 +30,21 @@ class _SentTexts(LocalTexts):
 
     Attributes:
         files: Texts by the names that the service finds them by.
+        missing: Files of data that cannot be sent.
     """
 
     files: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
     def recipe(self, reference: str, by: str) -> Text:
         return self._noted(super().recipe(reference, by))
 
     def data(self, reference: str, by: str) -> Text:
-        return self._noted(super().data(reference, by))
+        try:
+            return self._noted(super().data(reference, by))
+        except ConfigError:
+            self.missing.append(reference)
+            raise
 
     def _noted(self, text: Text) -> Text:
         if not text.name.startswith(RECIPE_PREFIX):
@@ -57,13 +64,15 @@ def request_of(target: str, overrides: list[str], kind: str = "train") -> dict[s
     if not target.endswith((".yaml", ".yml")):
         texts = _SentTexts()
         if kind in file_kinds() and target in {*recipe_paths(), *FORMER_NAMES}:
-            follow(read_layers(*recipe_text(target), overrides, texts))
+            _check_sent(read_layers(*recipe_text(target), overrides, texts), texts)
         else:
-            with_data(overrides, texts)
+            given = with_data(overrides, texts)
+            if texts.missing:
+                raise ConfigError([one for one in map(parse_override, given) if isinstance(one, Fault)])
         return _fields({"target": target, "overrides": overrides}, texts)
     texts, text = _SentTexts(os.path.dirname(target)), read_text(target)
     overrides = [_from_folder(one, texts.folder) for one in overrides]
-    follow(read_layers(text, os.path.basename(target), overrides, texts))
+    _check_sent(read_layers(text, os.path.basename(target), overrides, texts), texts)
     return _fields({"config": text, "overrides": overrides}, texts)
 
 
@@ -81,6 +90,17 @@ def naming(target: str) -> Generator[None]:
         if not target.endswith((".yaml", ".yml")) or (named := SENT.sub(lambda _: target, text)) == text:
             raise
         raise ConfigError(named) from None
+
+
+def _check_sent(layers: Layers, texts: _SentTexts) -> None:
+    """Read every file that a run names; the service, which reports all other faults, would not name the missing ones.
+
+    Raises:
+        ConfigError: With all faults, if a file of data is missing; or there is no such recipe.
+    """
+    follow(layers)
+    if texts.missing:
+        resolve_run(layers)
 
 
 def _fields(request: dict[str, Any], texts: _SentTexts) -> dict[str, Any]:

@@ -147,4 +147,9 @@ def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
         run(grown.uri, ["images=2"])
     with pytest.raises(ConfigError, match=r"store: it is not known which data"):
         open_target(grown.uri, [])
+    with pytest.raises(ConfigError) as caught:
+        open_target(grown.uri, ["data=no.yaml", "threshlods=[0.2]"])
+    assert [one.message.partition(" (")[0] for one in caught.value.faults] == [
+        "data = no.yaml cannot be read: No such file or directory", "threshlods is not a known field"
+    ]  # fmt: skip
     assert len(run(grown.uri, ["images=2", *OVERRIDES]).pictures) == 1

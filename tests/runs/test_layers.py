@@ -290,6 +290,39 @@ def test_a_fault_in_a_file_of_data_names_its_line(content: str, said: str, way: 
     assert any(fault.startswith(said) for fault in faults), faults
 
 
+SWEEP = "kind: sweep\nrecipe: mine.yaml\nspace: {method.alpha: [0.1, 0.2]}\nsearch: {name: grid}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "wrong"),
+    [
+        ("recipe: gain\ndata: no.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs"]),
+        ("data: no.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs", "model", "method"]),
+        ("recipe: gain\n", ["data=no.yaml", "training.epocs=3", "seed=x"], ["training.epocs", "seed"]),
+        ("recipe: gain\n", ["data=no.yaml", "data.source=coco", "data.splt=x", "seed=x"], ["seed"]),
+        ("recipe: gain\n", ["data=no.yaml", "seed"], ["not of the form"]),
+        ("recipe: mine.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs"]),
+        ("recipe: gain_sec_photographs\nseed: x\ndata: no.yaml\n", [], ["train.seed"]),
+        ("recipe: gain_sec_photographs\nsegment: {data: no.yaml}\ntrain: {seed: x}\n", [], ["train.seed"]),
+        ("recipe: gain_sec_photographs\ntrain: {recipe: mine.yaml, seed: x}\n", [], ["train.seed"]),
+        ("recipe: gain_sec_photographs\n", ["maps.data=no.yaml", "train.seed=x"], ["train.seed"]),
+        ("recipe: sweep_gain\ndata: no.yaml\nparallel: x\n", [], ["parallel"]),
+        ("recipe: sweep_gain\n", ["data=no.yaml", "set.training.epocs=3"], ["training.epocs"]),
+        (SWEEP, ["set.seed=x", "parallel=y"], ["parallel", "seed"]),
+    ],
+)
+def test_a_file_of_data_that_is_missing_is_one_fault_among_the_others(
+    text: str, overrides: list[str], wrong: list[str]
+) -> None:
+    faults = told("my.yaml", *overrides, text=text, files={"mine.yaml": "recipe: gain\ndata: no.yaml\n"})
+    missing = [fault for fault in faults if "no.yaml cannot be read: No such file" in fault]
+    others = sorted(fault.partition(": ")[2] for fault in faults if fault not in missing)
+    assert len(missing) == 1, faults
+    assert [one.startswith(name) for one, name in zip(others, sorted(wrong), strict=True)] == [True] * len(wrong), (
+        others
+    )
+
+
 def test_a_field_of_the_recipes_source_is_not_taken_for_the_files() -> None:
     (fault,) = told("gain", "data=photos.yaml", files={"photos.yaml": "root: /x\nmaks: null\n"})
     assert fault.startswith("photos.yaml:2: data.maks is not a known field (did you mean data.masks?)")

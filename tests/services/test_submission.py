@@ -295,6 +295,35 @@ def test_the_command_line_sends_what_is_named(tmp_path: Path, monkeypatch: pytes
         assert {**_plain(here), "root": ROOT} == {**_plain(there), "root": ROOT}
 
 
+@pytest.mark.parametrize(
+    ("target", "kind", "overrides", "wrong"),
+    [
+        ("gain", "train", ["data=no.yaml", "seed=x"], ["data = no.yaml cannot be read", "seed = "]),
+        ("my.yaml", "train", ["seed=x"], ["data = no.yaml cannot be read", "seed = "]),
+        ("gain_sec_voc", "pipeline", ["train.recipe=my.yaml"], ["data = no.yaml cannot be read"]),
+        ("a_run", "evaluate", ["data=no.yaml"], ["data = no.yaml cannot be read"]),
+    ],
+)
+def test_a_file_that_cannot_be_sent_is_named_with_the_other_faults(
+    target: str, kind: str, overrides: list[str], wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("recipe: gain\ndata: no.yaml\n")
+    with pytest.raises(ConfigError) as caught:
+        request_of(target, overrides, kind)
+    assert len(caught.value.faults) == len(wrong)
+    for text in wrong:
+        assert text in str(caught.value)
+
+
+def test_a_file_that_was_not_sent_is_one_fault_among_others() -> None:
+    for kind in ("train", "evaluate", "maps"):
+        result = faults(kind=kind, target="gain", overrides=["data=no.yaml", "input.siz=3"])
+        assert len(result) == 2
+        assert "no.yaml is a file that was not sent" in str(result)
+        assert "input.siz is not a known field" in str(result)
+
+
 def _plain(loaded: Any) -> dict[str, Any]:
     """A config as values, with the default root in place of the service's."""
     config = loaded.config if isinstance(loaded, LoadedSweep) else loaded
