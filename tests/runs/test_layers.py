@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from attn.config.document import PlacedOverride
 from attn.config.resolve import dump_config
 from attn.data.sources import CocoConfig, FolderConfig, ScenesConfig, VocConfig
 from attn.errors import ConfigError
 from attn.notices import print_once
 from attn.runs.config_reader import read_run
-from attn.runs.layers import MAX_CHAIN, follow, read_layers, with_data
+from attn.runs.layers import MAX_CHAIN, follow, read_layers
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.recipes import load_any_config, load_run
 from attn.runs.sweep.config import SweepConfig
@@ -21,8 +20,7 @@ from attn.runs.sweep.load import sweep_config, trial_config
 from attn.runs.texts import LOCAL_TEXTS, GivenTexts
 from attn.segmentation.config import SegmentConfig
 from attn.training.train_config import TrainConfig
-
-PHOTOS = "source: folder\nroot: /photos\nclasses: [cat, dog]\n"
+from tests.runs.written import PHOTOS, told, train
 
 
 @pytest.fixture(autouse=True)
@@ -31,23 +29,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos.yaml").write_text(PHOTOS)
     print_once.cache_clear()
     return tmp_path
-
-
-def told(*arguments: str, text: str = "", files: dict[str, str] | None = None) -> list[str]:
-    """The faults of a file, or of one in other folders."""
-    for name, content in {**({"my.yaml": text} if text else {}), **(files or {})}.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(content)
-    with pytest.raises(ConfigError) as caught:
-        load_any_config(arguments[0] if arguments else "my.yaml", list(arguments[1:]))
-    return [str(fault) for fault in caught.value.faults]
-
-
-def train(text: str, *overrides: str) -> TrainConfig:
-    Path("my.yaml").write_text(text)
-    config = load_any_config("my.yaml", list(overrides))
-    assert isinstance(config, TrainConfig)
-    return config
 
 
 def test_a_file_lies_over_its_recipe_and_overrides_over_both() -> None:
@@ -237,97 +218,6 @@ def test_a_sweeps_former_spelling_says_so_once(capsys: Any) -> None:
     assert told(text=text + "recipe: scenes_gain\n")[0].startswith("my.yaml:2: base is the former name of recipe")
 
 
-def test_data_from_a_file_is_as_if_it_stood_there(folder: Path) -> None:
-    expected = FolderConfig(root="/photos", classes=("cat", "dog"))
-    assert train("recipe: gain\ndata: photos.yaml\n").data == expected
-    assert train("recipe: gain\n", "data=photos.yaml").data == expected
-    assert train("recipe: gain\n", "data.split=dev", "data=photos.yaml").data == expected.model_copy(
-        update={"split": "dev"}
-    )
-    (folder / "sub").mkdir()
-    (folder / "sub/my.yaml").write_text("recipe: gain\ndata: ../photos.yaml\n")
-    config = load_any_config("sub/my.yaml", [])
-    assert isinstance(config, TrainConfig)
-    assert config.data == expected
-    assert "photos.yaml" not in dump_config(config)
-    other = train("recipe: gain\n", "data=photos.yaml", "data.source=coco", "data.root=/c")
-    assert other.data == CocoConfig(root="/c")
-    over = train("recipe: sec\nkind: segment\n".replace("sec\nkind: segment", "gain_voc_paper"), "data=photos.yaml")
-    assert over.data == expected
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("source: folder\nrot: /x\n", "photos.yaml:2: data.rot is not a known field (did you mean data.root?)"),
-        ("source: foldr\nroot: /x\n", "photos.yaml:1: data.source = 'foldr' is not available"),
-        ("source: folder\nroot: 3\n", "photos.yaml:2: data.root = 3 should be a valid string"),
-        ("source: folder\nroot: /x\nroot: /y\n", "photos.yaml:3: root is given twice"),
-        ("source: folder\n", "photos.yaml:1: data.root is missing"),
-        ("data: {source: folder, root: /x}\n", "photos.yaml:1: data: the file is itself a section"),
-        ("data: other.yaml\n", "photos.yaml:1: data: the file names another file of data"),
-        ("source: folder\nroot: /x\ndata:\n", "photos.yaml:3: data: the file names another file of data"),
-        ("[1, 2]\n", "photos.yaml:1: expected a mapping"),
-        ("", "photos.yaml: has no fields"),
-        ("a: &a [*a]\n", "photos.yaml:1: alias *a is inside its own anchor"),
-        ("- " * 100 + "x\n", "photos.yaml:1: is nested too deeply"),
-    ],
-)
-@pytest.mark.parametrize("way", ["file", "override", "section"])
-def test_a_fault_in_a_file_of_data_names_its_line(content: str, said: str, way: str) -> None:
-    files = {"photos.yaml": content}
-    if way == "override":
-        faults = told("gain", "data=photos.yaml", files=files)
-    elif way == "file":
-        faults = told(text="recipe: gain\nseed: 1\ndata: photos.yaml\n", files=files)
-    else:
-        faults = told("gain_sec_photographs", "train.data=photos.yaml", files=files)
-        said = (
-            said.replace("data.r", "train.data.r")
-            .replace("data.s", "train.data.s")
-            .replace("mean data", "mean train.data")
-        )
-    assert any(fault.startswith(said) for fault in faults), faults
-
-
-SWEEP = "kind: sweep\nrecipe: mine.yaml\nspace: {method.alpha: [0.1, 0.2]}\nsearch: {name: grid}\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "overrides", "wrong"),
-    [
-        ("recipe: gain\ndata: no.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs"]),
-        ("data: no.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs", "model", "method"]),
-        ("recipe: gain\n", ["data=no.yaml", "training.epocs=3", "seed=x"], ["training.epocs", "seed"]),
-        ("recipe: gain\n", ["data=no.yaml", "data.source=coco", "data.splt=x", "seed=x"], ["seed"]),
-        ("recipe: gain\n", ["data=no.yaml", "seed"], ["not of the form"]),
-        ("recipe: mine.yaml\ntraining: {epocs: 3}\n", [], ["training.epocs"]),
-        ("recipe: gain_sec_photographs\nseed: x\ndata: no.yaml\n", [], ["train.seed"]),
-        ("recipe: gain_sec_photographs\nsegment: {data: no.yaml}\ntrain: {seed: x}\n", [], ["train.seed"]),
-        ("recipe: gain_sec_photographs\ntrain: {recipe: mine.yaml, seed: x}\n", [], ["train.seed"]),
-        ("recipe: gain_sec_photographs\n", ["maps.data=no.yaml", "train.seed=x"], ["train.seed"]),
-        ("recipe: sweep_gain\ndata: no.yaml\nparallel: x\n", [], ["parallel"]),
-        ("recipe: sweep_gain\n", ["data=no.yaml", "set.training.epocs=3"], ["training.epocs"]),
-        (SWEEP, ["set.seed=x", "parallel=y"], ["parallel", "seed"]),
-    ],
-)
-def test_a_file_of_data_that_is_missing_is_one_fault_among_the_others(
-    text: str, overrides: list[str], wrong: list[str]
-) -> None:
-    faults = told("my.yaml", *overrides, text=text, files={"mine.yaml": "recipe: gain\ndata: no.yaml\n"})
-    missing = [fault for fault in faults if "no.yaml cannot be read: No such file" in fault]
-    others = sorted(fault.partition(": ")[2] for fault in faults if fault not in missing)
-    assert len(missing) == 1, faults
-    assert [one.startswith(name) for one, name in zip(others, sorted(wrong), strict=True)] == [True] * len(wrong), (
-        others
-    )
-
-
-def test_a_field_of_the_recipes_source_is_not_taken_for_the_files() -> None:
-    (fault,) = told("gain", "data=photos.yaml", files={"photos.yaml": "root: /x\nmaks: null\n"})
-    assert fault.startswith("photos.yaml:2: data.maks is not a known field (did you mean data.masks?)")
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -406,13 +296,3 @@ def test_what_was_sent_is_all_that_is_read(folder: Path) -> None:
             with pytest.raises(ConfigError, match=r"was not sent|nor a file that was sent") as caught:
                 read_run(text, "config", overrides, texts=texts)
             assert "hunter2" not in str(caught.value)
-
-
-def test_a_placed_override_says_where_it_stands() -> None:
-    (source, root, classes, split) = with_data(["data.split=dev", "data=photos.yaml"], LOCAL_TEXTS)
-    assert [source, root, classes, split] == [
-        "data.source=folder", "data.root=/photos", "data.classes=[\"cat\", \"dog\"]", "data.split=dev",
-    ]  # fmt: skip
-    assert isinstance(root, PlacedOverride)
-    assert root.location == "photos.yaml:2"
-    assert with_data([source, root, classes, split], LOCAL_TEXTS) == [source, root, classes, split]
