@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote", "local_path"]
+__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote", "local_path", "missing_path"]
 
 import os
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from attn.errors import Fault
 from attn.redaction import has_login
 
 
@@ -20,6 +22,19 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True, validate_default=True
     )
+
+    def missing_files(self, prefix: str = "") -> Iterator[Fault]:
+        """Files that a run reads because of this config, and that this machine lacks; those in S3 are not asked for.
+
+        A config that names files adds its own to those of its sections.
+
+        Args:
+            prefix: Of the fields in the faults.
+        """
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Config):
+                yield from value.missing_files(f"{prefix}{name}.")
 
 
 class Variant(Config):
@@ -62,6 +77,12 @@ class Variant(Config):
 def is_remote(location: str) -> bool:
     """Return whether a location is an `s3://` URI and not a local path."""
     return location.startswith("s3://")
+
+
+def missing_path(field: str, location: str | None) -> Iterator[Fault]:
+    """A fault if a field names a local file or folder that is not there."""
+    if location is not None and not is_remote(location) and not os.path.exists(location):
+        yield Fault(field, f"there is no file or folder {location}", "correct the path")
 
 
 def local_path(location: str) -> str:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 __all__ = ["ModelConfig", "Network"]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from attn.config.base import Config, Location
-from attn.errors import ConfigError
+from attn.config.base import Config, Location, missing_path
+from attn.errors import ConfigError, Fault
 from attn.models.backbone import FACTORY, architecture, in_graph
 from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class
@@ -78,6 +78,11 @@ class ModelConfig(Config):
         if self.weights == "imagenet" and self.head == "fc" and self.fc_width != 4096:
             raise ValueError(f"imagenet weights need fc_width=4096, not {self.fc_width}: set it, or weights=null")
         return self
+
+    def missing_files(self, prefix: str = "") -> Iterator[Fault]:
+        yield from super().missing_files(prefix)
+        if self.weights != "imagenet":
+            yield from missing_path(f"{prefix}weights", self.weights)
 
     @property
     def output_stride(self) -> int:

@@ -7,6 +7,7 @@ __all__ = ["config_notices"]
 import contextlib
 from typing import Any
 
+from attn.config.base import Config
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, Tpe
@@ -20,21 +21,29 @@ from attn.training.warmup import warmup_notices
 from attn.wording import counted
 
 
-def config_notices(loaded: Any) -> list[str]:
+def config_notices(loaded: Any, *, files: bool = True) -> list[str]:
     """Messages for the user.
 
     Args:
         loaded: A run's config; for a sweep, its config and the text of its base.
+        files: Also of files that are not there; for a run on another machine they need not be here.
     """
     if isinstance(loaded, LoadedSweep):
         notices = _without_effect(loaded)
         with contextlib.suppress(ConfigError):  # values that no trial may have together
-            notices += config_notices(trial_config(loaded.base, _shortest(loaded.config.space)))
+            notices += config_notices(trial_config(loaded.base, _shortest(loaded.config.space)), files=files)
         return notices
     if isinstance(loaded, ComposedConfig):
         trainings = loaded.trainings().items()
-        return [text for name, config in trainings for text in _of_training(config, f"{name}.")]
-    return _of_training(loaded) if isinstance(loaded, RunConfig) else []
+        notices = [text for name, config in trainings for text in _of_training(config, f"{name}.")]
+    else:
+        notices = _of_training(loaded) if isinstance(loaded, RunConfig) else []
+    return notices + (_missing_files(loaded) if files and isinstance(loaded, Config) else [])
+
+
+def _missing_files(config: Config) -> list[str]:
+    """What would stop the run where this machine is the one that it runs on."""
+    return [f"{fault}; the run would stop at its start" for fault in config.missing_files()]
 
 
 def _of_training(config: RunConfig, prefix: str = "") -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 __all__ = ["SaliencyKind", "SaliencySettings"]
 
+from collections.abc import Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from attn.config.base import Config, Location
+from attn.config.base import Config, Location, missing_path
+from attn.errors import Fault, WeightsError
 
 SaliencyKind = Literal["given", "u2netp", "border", "none"]
 """Where saliency is from: the data, U²-NetP, `border_saliency`, or nowhere."""
@@ -28,6 +30,20 @@ class SaliencySettings(Config):
     saliency_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     saliency_threshold: float = Field(default=0.5, ge=0, lt=1)
+
+    def missing_files(self, prefix: str = "") -> Iterator[Fault]:
+        from attn.saliency.u2netp import find_file  # imports Pillow
+
+        yield from super().missing_files(prefix)
+        if getattr(self, "saliency", None) != "u2netp":
+            return
+        field = f"{prefix}saliency_model"
+        yield from missing_path(field, self.saliency_model)
+        if self.saliency_model is None:
+            try:
+                find_file(field)
+            except WeightsError as error:
+                yield Fault(f"{prefix}saliency", str(error))
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:

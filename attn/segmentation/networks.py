@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput"]
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Literal, Self
@@ -20,8 +20,8 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from attn.config.base import Config, Location
-from attn.errors import ConfigError
+from attn.config.base import Config, Location, missing_path
+from attn.errors import ConfigError, Fault
 from attn.models.backbone import FACTORY, Architecture, architecture
 from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class
@@ -85,6 +85,11 @@ class SegmentationModelConfig(Config):
                 "set hidden=1024 or another divisor, or weights=null"
             )
         return self
+
+    def missing_files(self, prefix: str = "") -> Iterator[Fault]:
+        yield from super().missing_files(prefix)
+        if self.weights != "imagenet":
+            yield from missing_path(f"{prefix}weights", self.weights)
 
     @property
     def output_stride(self) -> int:

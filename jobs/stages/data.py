@@ -11,7 +11,8 @@ from attn.data.content import Part, content
 from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
 from attn.runs.pipeline import PipelineConfig
-from attn.training.inputs import check_inputs
+from attn.segmentation.make import cue_saliency
+from attn.training.inputs import check_files, check_inputs
 from attn.training.sources import overlap_notices
 
 
@@ -34,8 +35,9 @@ class PipelineData:
         return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
 
     def check(self, config: PipelineConfig) -> None:
-        """Find before the first stage what would stop a later one: inputs, data, classes, weights of networks."""
+        """Find before the first stage what would stop a later one: inputs, files, data, classes, weights, saliency."""
         check_inputs(config)
+        check_files(config)
         classes = tuple(self.sources.get(config.data).classes)
         sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
         sections |= {"integral": config.integral.data} if config.integral else {}
@@ -48,6 +50,7 @@ class PipelineData:
                 # The stage prints the notices.
                 overlap_notices(training, self.sources.get(training.data), self.sources.get(validated))
         config.segment.model.build(classes)
+        cue_saliency(self.sources.get(config.segment.data), config.labels, config.root, field="segment.labels.saliency")
         for refinement in (config.refine, config.maps and config.maps.refine):
             if refinement is not None:
                 refinement.open(torch.device("cpu"))

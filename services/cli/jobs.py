@@ -237,7 +237,7 @@ def _tell_notices(kind: str, target: str, overrides: list[str]) -> None:
 
     if kind in file_kinds():
         with contextlib.suppress(AttnError):
-            tell_notices(config_notices(load_run(target, kind, overrides)))
+            tell_notices(config_notices(load_run(target, kind, overrides), files=False))
 
 
 def _confirm(plan: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ["AffinityConfig", "box_mask", "transition", "walk"]
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from attn.config.base import Location
+from attn.config.base import Location, missing_path
+from attn.errors import Fault
 from attn.maps.refine.base import FAINTEST, RefinementConfig, Refiner, check_inputs, peak_one, resized
 from attn.maps.refine.transformer import FrozenTransformer
 
@@ -52,6 +54,11 @@ class AffinityConfig(RefinementConfig):
     size: int = Field(default=336, ge=1, le=2048)
     boxes: float | None = Field(default=None, gt=0, lt=1)
     stretch: bool = False
+
+    def missing_files(self, prefix: str = "") -> Iterator[Fault]:
+        yield from super().missing_files(prefix)
+        if self.weights != "imagenet":
+            yield from missing_path(f"{prefix}weights", self.weights)
 
     def open(self, device: torch.device) -> Refiner:
         transformer = FrozenTransformer.read(self.model, self.weights, size=self.size, layers=self.layers)
