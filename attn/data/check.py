@@ -32,7 +32,8 @@ class Finding:
     """One fault. An `error` stops training when the image is loaded; a `warning` does not.
 
     Attributes:
-        title: The image for people, if that is not its id: of COCO's numbers with the file's name.
+        title: The image for people, if that is not its id: of COCO's numbers with the file's name, of a table with its
+            row.
     """
 
     severity: Literal["error", "warning"]
@@ -163,7 +164,7 @@ def check(source: Source, *, threads: int = 8) -> Report:
         checked = pool.map(lambda index: _check_one(source, index), range(len(source.records)))
         results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
     findings = [
-        replace(finding, title=record.title if record.title != record.image_id else None)
+        replace(finding, title=_title(record))
         for record, (item, _) in zip(source.records, results, strict=True)
         for finding in item
     ]
@@ -295,9 +296,14 @@ def _duplicates(records: Iterable[Record], digests: list[str | None]) -> list[Fi
     findings = []
     for record, digest in zip(records, digests, strict=True):
         if digest is not None and digest in first:
-            title = record.title if record.title != record.image_id else None
             message = f"has the same pixels as {first[digest]}"
-            findings.append(Finding("warning", "duplicate", record.image_id, message, title))
+            findings.append(Finding("warning", "duplicate", record.image_id, message, _title(record)))
         elif digest is not None:
-            first[digest] = record.title
+            first[digest] = _title(record) or record.image_id
     return findings
+
+
+def _title(record: Record) -> str | None:
+    """An image for people, with the entry that lists it; None if that is only its id."""
+    title = record.title if record.entry is None else f"{record.title} ({record.entry})"
+    return title if title != record.image_id else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["MASK_HINT", "check_negatives", "choose_classes", "mask_order"]
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from attn.data.classes import first_names
 from attn.data.left_out import say_left_out
-from attn.data.source import Source
+from attn.data.source import Source, raise_all
 from attn.data.view import SourceView
 from attn.errors import DataError
 
@@ -92,39 +92,57 @@ def choose_classes(source: Source, classes: Sequence[str] | None, *, negatives: 
 
 
 def mask_order(
-    there: Sequence[str], classes: Sequence[str] | None, mask_classes: Sequence[str] | None, *, masks: bool
+    there: Sequence[str],
+    classes: Sequence[str] | None,
+    mask_classes: Sequence[str] | None,
+    *,
+    masks: bool,
+    places: Mapping[str, str],
+    where: str,
 ) -> tuple[str, ...]:
     """The classes in the order of the masks' values, of a layout that lists its classes itself.
 
-    `mask_classes` may name more classes than the data has.
+    `mask_classes` may name more classes than the data has. A check of the data goes on with those that it lacks behind
+    the others, so that they do not hide its other faults.
 
     Args:
         there: Classes in the data, in their own order.
         classes: `data.classes`.
         mask_classes: `data.mask_classes`.
         masks: Whether the data has masks.
+        places: Where each class of the data is used, for messages: `row 3 and 2 more`.
+        where: The data's location, for messages.
 
     Raises:
         DataError: A class is probably misspelt, or nothing says which class a mask's value is.
     """
     listed = tuple(there) if classes is None else tuple(classes)
     others = [name for name in there if name not in listed]
-    for name in listed:
-        near = [] if name in there else difflib.get_close_matches(name, others, n=1, cutoff=SIMILAR)
-        if near:
-            raise DataError(f"data.classes: there is no class {name!r}: did you mean {near[0]}?")
+    near = {name: difflib.get_close_matches(name, others, n=1, cutoff=SIMILAR) for name in listed if name not in there}
+    raise_all(
+        [f"data.classes: there is no class {name!r}: did you mean {one[0]}?" for name, one in near.items() if one]
+    )
     if mask_classes is not None:
-        if lacking := [name for name in dict.fromkeys((*listed, *others)) if name not in mask_classes]:
-            raise DataError(
-                f"data.mask_classes lacks {first_names(lacking)}: it names the values 1, 2, ... of the masks"
-            )
-        return tuple(mask_classes)
+        lacking = [name for name in dict.fromkeys((*listed, *others)) if name not in mask_classes]
+        if lacking:
+            named = first_names([_placed(name, places, mask_classes) for name in lacking])
+            way = "It names the values 1, 2, ... of the masks: correct the name, or add it"
+            raise_all([f"data.mask_classes lacks {named}. {way}"], where)
+        return (*mask_classes, *lacking)
     if others and masks:
         raise DataError(
             f"data.classes leaves out {first_names(others)}, so it does not say which classes the masks' values "
             "1, 2, ... are: list the names of all values in data.mask_classes"
         )
     return (*listed, *others)
+
+
+def _placed(name: str, places: Mapping[str, str], known: Collection[str]) -> str:
+    """A class with the place where it is used and the known one that it may be a misprint of."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=SIMILAR)
+    notes = [places[name]] if name in places else []
+    notes += [f"did you mean {near[0]}?"] if near else []
+    return f"{name} ({'; '.join(notes)})" if notes else name
 
 
 def _meant(unknown: Sequence[str], known: Collection[str]) -> str:

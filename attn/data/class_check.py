@@ -21,6 +21,9 @@ SHORTEST_WORD = 3
 """Letters of a name of which another can be the plural: `a` and `as` are two classes."""
 RARE = 0.1
 """A class with at most this share of another's images is rare beside it."""
+RARE_IN_FEW = 1 / 3
+"""The same share, of a class with at most `FEW_RARE` images: a small data set has too few for `RARE`."""
+FEW_RARE = 2
 FEW = 5
 """Fewer images than these are very few for a class, where the others have at least ten times as many."""
 VOC_SHARE = 0.5
@@ -67,7 +70,7 @@ def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             for other, more in per_class.items()
             if other != name
             and _alike(name, other)
-            and (count <= RARE * more or (_are_one_word(name, other) and (count, name) < (more, other)))
+            and (_is_rare(count, more) or (_are_one_word(name, other) and (count, name) < (more, other)))
         ]
         if not others and voc_like and name not in VOC_CLASSES:
             others = [other for other in VOC_CLASSES if other not in per_class and _alike(name, other)]
@@ -75,6 +78,11 @@ def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             there = f" ({counted(per_class[others[0]], 'image')})" if others[0] in per_class else ", a class of VOC"
             images = counted(count, "image")
             yield name, f"is probably a misspelling of {others[0]}{there}: it has {images}; rename it if it is"
+
+
+def _is_rare(count: int, more: int) -> bool:
+    """Return whether a class has so few images beside another that its name may be a slip of the pen."""
+    return count <= (RARE_IN_FEW if count <= FEW_RARE else RARE) * more
 
 
 def _alike(name: str, other: str) -> bool:

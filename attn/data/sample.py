@@ -39,6 +39,7 @@ class Record:
             are in these pixels.
         difficult: Classes of which the image shows only objects marked as difficult (VOC); None if objects are not
             marked. They are among the labels only if the data counts difficult objects.
+        entry: Where a table or file lists the image, for messages: `row 3`, `images[2]`; None if nothing lists it.
     """
 
     image_id: str
@@ -49,6 +50,7 @@ class Record:
     boxes: tuple[tuple[int, Box], ...] = ()
     annotated_size: tuple[int, int] | None = None
     difficult: tuple[int, ...] | None = None
+    entry: str | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:

@@ -168,9 +168,7 @@ class FileSource:
             raise DataError(f"{len(self.classes)} classes; 8-bit masks allow only {MAX_CLASSES}: do not use the masks")
         require_unique(self.classes, self.classes, "class")
         raise_all([f"{what} {name!r} {fault}" for what, name, fault in _name_faults(self.classes, self.records)])
-        require_unique(
-            [record.image_id for record in self.records], [record.image for record in self.records], "image id"
-        )
+        require_unique([record.image_id for record in self.records], list(map(_location, self.records)), "image id")
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         record = self.records[index]
@@ -216,6 +214,11 @@ def _name_faults(classes: Sequence[str], records: Sequence[Record]) -> Iterator[
             )
         elif record.image and (fault := text_fault(record.image)):
             yield "image", record.image, f"{fault}; rename the file"
+
+
+def _location(record: Record) -> str | None:
+    """An image's file, with the entry that lists it."""
+    return record.image if record.entry is None else f"{record.image or 'no file'} ({record.entry})"
 
 
 def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult: bool = False) -> str:
@@ -300,20 +303,23 @@ def require_images(records: Sequence[Record], on_error: OnError, where: str) -> 
             missing.
     """
     folders: dict[str, set[str]] = {}
-    missing = []
-    for image in (record.image for record in records if record.image):
+    missing: list[Record] = []
+    for record in records:
+        if not (image := record.image):
+            continue
         folder = image[: -len(name_of(image))]
         if folder not in folders:
             folders[folder] = set(list_files(folder))
         if name_of(image) not in folders[folder]:
-            missing.append(image)
+            missing.append(record)
     if not missing:
         return
     are = "is" if len(missing) == 1 else "are"
-    text = f"{where}: {len(missing)} of {len(records)} images {are} missing: {_first_few(missing)}"
+    listed = _first_few([str(_location(record)) for record in missing])
+    text = f"{where}: {len(missing)} of {len(records)} images {are} missing: {listed}"
     if on_error == "raise" or len(missing) == len(records):
-        there = folders[missing[0][: -len(name_of(missing[0]))]]
-        hint = _similar_file_note(name_of(missing[0]), there)
+        first = missing[0].image or ""
+        hint = _similar_file_note(name_of(first), folders[first[: -len(name_of(first))]])
         way = "Put them there" + (
             ", or set data.on_error=skip to train without them" if len(missing) < len(records) else ""
         )

@@ -73,9 +73,9 @@ def test_every_fault_is_listed(tmp_path: Path, make: Any) -> None:
     assert content["errors"] == len(report.errors) == 8
     assert content["per_class"] == {"one": 11, "two": 0}
     text = str(report)
-    assert all(f"{finding.image_id}: {finding.message}" in text for finding in report.findings)
-    assert "  3 errors (mask)\n    cut: " in text
-    assert "  warning (labels) plain: has no label" in text, "a single one has no heading"
+    assert all(f"{finding.shown}: {finding.message}" in text for finding in report.findings)
+    assert "  3 errors (mask)\n    cut (row 5): " in text
+    assert "  warning (labels) plain (row 8): has no label" in text, "a single one has no heading"
 
 
 def test_a_label_without_a_box_is_a_warning(tmp_path: Path, make: Any) -> None:
@@ -83,8 +83,54 @@ def test_a_label_without_a_box_is_a_warning(tmp_path: Path, make: Any) -> None:
     root = make.write(tmp_path, {"list.csv": rows, "a.jpg": make.jpeg(0), "b.jpg": make.jpeg(1)})
     report = check_config(ManifestConfig(manifest=str(root / "list.csv")))
     assert [str(finding) for finding in report.findings] == [
-        "warning (boxes) a: labelled two, but there is no such box"
+        "warning (boxes) a (row 1): labelled two, but there is no such box"
     ]
+
+
+def test_a_class_that_mask_classes_lacks_hides_nothing_else(tmp_path: Path, make: Any) -> None:
+    """One misspelt label of a small table, beside a missing file, a row twice and a label that no class is like."""
+    pictures = {f"{name}.jpg": make.jpeg(number) for number, name in enumerate("abcdefgh")}
+    masks = {f"{name}.png": make.png(make.mask(2)) for name in "abcdefgh"}
+    labels = ["aeroplane"] * 6 + ["cat"] * 2
+    rows = [f"{name}.jpg,{label},{name}.png" for name, label in zip("abcdefgh", labels, strict=True)]
+    rows[3] = rows[3].replace("aeroplane", "aeroplan")
+    rows += ["gone.jpg,cat,", "b.jpg,aeroplane,b.png", "h.jpg,zebu,"]
+    root = make.write(tmp_path, pictures | masks | {"list.csv": "\n".join(["image,labels,mask", *rows])})
+    config = ManifestConfig(manifest=str(root / "list.csv"), mask_classes=("cat", "aeroplane"))
+    report = check_config(config)
+    lacks = "data.mask_classes lacks aeroplan (row 4; did you mean aeroplane?), zebu (row 11). It names the values"
+    messages = [finding.message for finding in report.errors if finding.kind == "row"]
+    assert len(messages) == 3
+    assert lacks in messages[0]
+    assert f"image id 'b' is used for both {root}/b.jpg (row 2) and {root}/b.jpg (row 10)" in messages
+    assert f"image id 'h' is used for both {root}/h.jpg (row 8) and {root}/h.jpg (row 11)" in messages
+    assert [one.shown for one in report.errors if one.kind == "image"] == ["gone (row 9)"]
+    assert report.per_class == {"aeroplan": 1, "aeroplane": 6, "cat": 3, "zebu": 1}
+    assert not any("labelled aeroplane" in one.message for one in report.findings), "masks are read by mask_classes"
+    assert "is probably a misspelling of aeroplane (6 images): it has 1 image" in str(report)
+    with pytest.raises(DataError, match=r"row 4; did you mean aeroplane\?"):
+        config.build()
+    with pytest.raises(DataError, match=r"gone\.jpg \(row 9\)"):
+        config.model_copy(update={"mask_classes": ("cat", "aeroplane", "aeroplan", "zebu")}).build()
+
+
+def test_a_folder_that_mask_classes_lacks_hides_nothing_else(tmp_path: Path, make: Any) -> None:
+    pictures = {f"train/{name}/{number}.jpg": make.jpeg(number) for number, name in enumerate(["cat", "dog", "dgo"])}
+    masks = {f"masks/{name}/{number}.png": make.png(make.mask(1)) for number, name in enumerate(["cat", "dog", "dgo"])}
+    root = make.write(tmp_path, pictures | masks | {"train/cat/broken.jpg": "text"})
+    report = check_config(FolderConfig(root=str(root), masks="masks", mask_classes=("cat", "dog")))
+    lacks, broken = report.errors
+    assert "data.mask_classes lacks dgo (folder dgo" in lacks.message
+    assert (broken.kind, broken.image_id, report.images) == ("image", "cat/broken", 4)
+
+
+def test_a_misprint_in_data_classes_hides_nothing_else(tmp_path: Path, make: Any) -> None:
+    rows = "image,labels\na.jpg,aeroplane\nb.jpg,cat\nbroken.jpg,cat"
+    root = make.write(tmp_path, {"list.csv": rows, "a.jpg": make.jpeg(0), "b.jpg": make.jpeg(1), "broken.jpg": "text"})
+    report = check_config(ManifestConfig(manifest=str(root / "list.csv"), classes=("aeroplan", "cat")))
+    misprint, broken = report.errors
+    assert misprint.message.endswith("there is no class 'aeroplan': did you mean aeroplane?")
+    assert broken.shown == "broken (row 3)"
 
 
 def test_a_source_that_cannot_be_built(tmp_path: Path) -> None:
@@ -260,6 +306,12 @@ def test_misspelled_and_nearly_empty_classes() -> None:
     # VOC's names are known even where no image has the right one, if most classes are VOC's.
     assert "motorbike, a class of VOC" in dict(class_findings(many | {"motorbik": 50}))["motorbik"]
     assert dict(class_findings({"motorbik": 50, "zebra": 50, "kite": 50, "bird": 50})) == {}
+    # In a small data set one slip is more than a tenth, but at most a third.
+    few = {"aeroplane": 6, "cat": 6, "horse": 6, "sheep": 2}
+    assert dict(class_findings(few)) == {}
+    assert dict(class_findings(few | {"aeroplan": 1})).keys() == {"aeroplan"}
+    assert dict(class_findings(few | {"hrose": 2})).keys() == {"hrose"}
+    assert dict(class_findings(few | {"hrose": 3})) == dict(class_findings(few | {"sheap": 1})) == {}
     # Two swapped letters are one slip, as a missing, doubled or wrong one is.
     for slip in ("hrose", "hosre", "Horse", "horses", "hors"):
         assert "is probably a misspelling of horse" in dict(class_findings({"horse": 50, slip: 1}))[slip]

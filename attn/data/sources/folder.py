@@ -67,6 +67,8 @@ class FolderConfig(SourceConfig):
             given,
             None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes)),
             masks=self.masks is not None,
+            places={name: f"folder {name}" for name in names_there},
+            where=root,
         )
         numbers = {name: number for number, name in enumerate(classes)}
         images = _images_in(root, there)

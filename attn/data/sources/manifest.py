@@ -10,6 +10,7 @@ import io
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from pydantic import model_validator
@@ -83,14 +84,16 @@ class ManifestConfig(SourceConfig):
         labels, faults = _labels_of(rows)
         raise_all(faults, self.manifest)
         there = sort_class_names(name for names in labels.values() for name in names)
-        classes = mask_order(there, given, masked, masks="mask" in rows[0])
+        at = _rows_of_classes(labels)
+        classes = mask_order(there, given, masked, masks="mask" in rows[0], places=at, where=self.manifest)
         numbers = {name: number for number, name in enumerate(classes)}
         records, faults = list[Record](), list[str]()
         for position in self._rows_of_split(rows):
             if position not in labels:  # told above
                 continue
             try:
-                records.append(self._record(rows[position], labels[position], numbers))
+                record = self._record(rows[position], labels[position], numbers)
+                records.append(replace(record, entry=f"row {position + 1}"))
             except DataError as error:
                 faults.append(f"row {position + 1}: {error}")
         raise_all(faults, self.manifest)
@@ -224,6 +227,18 @@ def _labels_of(rows: Sequence[Row]) -> tuple[dict[int, list[str]], list[str]]:
         except DataError as error:
             faults.append(f"row {position + 1}: labels: {error}")
     return labels, faults
+
+
+def _rows_of_classes(labels: Mapping[int, Sequence[str]]) -> dict[str, str]:
+    """For each class, the first row with it and the number of others: `row 3 and 2 more`."""
+    rows: dict[str, list[int]] = {}
+    for position, names in labels.items():
+        for name in set(names):
+            rows.setdefault(name, []).append(position + 1)
+    return {
+        name: f"row {numbers[0]}" + (f" and {len(numbers) - 1} more" if len(numbers) > 1 else "")
+        for name, numbers in rows.items()
+    }
 
 
 def _labels(value: Any) -> list[str]:
