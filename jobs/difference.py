@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from attn import progress
 from attn.config.document import read_document
 from attn.evaluation.score import Score
 from attn.evaluation.score_comparison import ScoreComparison, compare_scores
@@ -95,7 +96,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
     Raises:
         RunError: There is no such run.
     """
-    left, right = (_read(run_folder(name, root)) for name in (a, b))
+    left, right = _read(a, root), _read(b, root)
     config = _config_differences(left, right)
     why = _why_not(config, _same(left.data, right.data))
     packages = [dict(pin.split("==", 1) for pin in one.origin.pins) for one in (left, right)]
@@ -137,7 +138,12 @@ class _Run:
     scores: tuple[Score, ...]
 
 
-def _read(folder: RunFolder) -> _Run:
+def _read(name: str, root: str) -> _Run:
+    with progress.reading(f"run {name}"):
+        return _of_folder(run_folder(name, root))
+
+
+def _of_folder(folder: RunFolder) -> _Run:
     state, origin = folder.state(), read_origin(folder)
     text = folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
     data, weights = read_described(folder)

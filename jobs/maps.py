@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from attn import store
+from attn import progress, store
 from attn.config.document import dump_values, parse_override, read_document
 from attn.config.resolve import resolve
 from attn.data.source_cache import SourceCache
@@ -121,8 +121,12 @@ def load(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
     Raises:
         AttnError: There is no such thing, or the overrides do not fit it.
     """
+    with progress.reading(target):
+        return _open(target, with_data(overrides, LOCAL_TEXTS))
+
+
+def _open(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
     clock = time.monotonic()
-    overrides = with_data(overrides, LOCAL_TEXTS)
     if located := find_store(target, overrides):
         location, version = located
         fields = of_maps(overrides)

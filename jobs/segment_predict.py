@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from attn import progress
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
 from attn.data.classes import check_classes
@@ -113,7 +114,7 @@ def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> M
     """
     clock = time.monotonic()
     overrides = with_data(overrides, LOCAL_TEXTS)
-    with open_model(model, model_lookup(overrides), load_segmenter) as segmenter:
+    with progress.reading(model), open_model(model, model_lookup(overrides), load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
         return MasksJob(model, segmenter, config, voc_submission, time.monotonic() - clock)
 

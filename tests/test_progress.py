@@ -17,6 +17,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ from rich.console import Console
 from rich.live import Live
 
 from attn import progress
+from attn.errors import AttnError
 from attn.progress import Task
 from attn.progress.streams import Bars, Lines
 from attn.progress.words import last_line, line, row_of
+from jobs import compare, difference, evaluate, maps, segment_predict
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -333,6 +336,43 @@ def test_tasks_count_what_several_threads_report() -> None:
     for thread in threads:
         thread.join()
     assert task.done == 4000
+
+
+class Begun:
+    """A view that keeps the names of tasks."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def begin(self, task: Task) -> None:
+        self.names.append(task.what)
+
+    def changed(self, task: Task) -> None: ...
+
+    def end(self, task: Task, *, failed: bool) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (lambda: difference.run("first", "second"), "reading run first"),
+        (lambda: compare.load({"A": "first"}, []), "reading first"),
+        (lambda: evaluate.load("first", []), "reading first"),
+        (lambda: maps.load("first", []), "reading first"),
+        (lambda: segment_predict.load("first", []), "reading first"),
+    ],
+)
+def test_a_command_says_what_it_reads_before_its_work(
+    read: Callable[[], object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with progress.shown(view := Begun()), pytest.raises(AttnError):  # there is no such run
+        read()
+    assert told in view.names
 
 
 def test_what_is_read_at_once_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,8 +263,9 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
         AttnError: There is no such thing, or it does not fit the data.
     """
     overrides = with_data(overrides, LOCAL_TEXTS)
-    located = find_store(target, overrides)
-    return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
+    with progress.reading(target):
+        located = find_store(target, overrides)
+        return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateModelConfig:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attn import progress
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.errors import ConfigError
@@ -63,12 +64,14 @@ class ConfusionTarget:
         wanted = {self.model.source.records[index].image_id: index for index in images}
         kept: dict[int, ImageConfusion] = {}
         overlaps: dict[str, list[float]] = {layer: [] for layer in LAYERS}
-        for batch in build_loader(dataset, batches, workers=config.data_workers):
-            for item in image_confusion(network, batch.to(device), kind=self.kind):
-                for layer in LAYERS:
-                    overlaps[layer].append(item.overlap[layer])
-                if item.record.image_id in wanted:
-                    kept[wanted[item.record.image_id]] = item
+        with progress.task("comparing maps", len(dataset), "images") as reported:
+            for batch in build_loader(dataset, batches, workers=config.data_workers):
+                for item in image_confusion(network, batch.to(device), kind=self.kind):
+                    for layer in LAYERS:
+                        overlaps[layer].append(item.overlap[layer])
+                    if item.record.image_id in wanted:
+                        kept[wanted[item.record.image_id]] = item
+                reported.advance(len(batch.records))
         shown = [kept[index] for index in images if index in kept]
         return shown, {layer: float(np.mean(values)) for layer, values in overlaps.items() if values}
 
