@@ -17,7 +17,7 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150,
     """Draw several methods on the same images: a group of columns per image with one per class, a row per method.
 
     The first row shows the images, the last rows the methods' masks and the true masks. Images that do not fit into
-    the width follow below.
+    the width follow below. The first map of a class in its column has the class's name.
 
     Args:
         methods: Data by the method's name, each with the same images in the same order. Missing maps leave empty cells.
@@ -86,11 +86,16 @@ def _band(
         return row
 
     rows, names = [one_each(painter.image(first[index]) for index in band)], ["image"]
-    for number, (name, images) in enumerate(methods.items()):
+    named = set[tuple[int, int]]()
+    for name, images in methods.items():
         row: list[Tile | None] = []
         for index in band:
-            captions = {label: "" if number else painter.names[label] for label in shown[index]}
-            row += [painter.map(images[index], *one, probability=False) for one in captions.items()] or [None]
+            for label in shown[index]:
+                is_first = (index, label) not in named and label in images[index].maps
+                named |= {(index, label)} if is_first else set()
+                caption = painter.caption(images[index], label) if is_first else ""
+                row.append(painter.map(images[index], label, caption, probability=False))
+            row += [] if shown[index] else [None]
         rows.append(row)
         names.append(name)
     masks = [(f"{name}: {mask}", images, mask) for name, images in methods.items() for mask in _own_masks(images)]

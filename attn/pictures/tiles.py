@@ -150,10 +150,11 @@ class TilePainter:
     def row(self, data: PanelData, maps: Sequence[int | None], masks: Sequence[str]) -> list[Tile | None]:
         """The image, the maps of some classes (None: an empty cell), and masks."""
         tiles: list[Tile | None] = [self.image(data)]
-        tiles += [None if index is None else self.map(data, index, self._caption(data, index)) for index in maps]
+        tiles += [None if index is None else self.map(data, index, self.caption(data, index)) for index in maps]
         return [*tiles, *(self.mask(data, name, name) for name in masks)]
 
-    def _caption(self, data: PanelData, index: int) -> str:
+    def caption(self, data: PanelData, index: int) -> str:
+        """What stands above the map of a class."""
         return f"predicted: {self.names[index]}" if index in data.mistaken else self.names[index]
 
     def _resized(self, data: PanelData) -> Pixels:

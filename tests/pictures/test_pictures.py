@@ -15,6 +15,7 @@ from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
+from attn.pictures.tiles import TilePainter
 from attn.runs.sweep.pictures import distinct_labels, log_ticks, space_page, space_picture
 from attn.runs.sweep.space import Dimension
 
@@ -126,6 +127,28 @@ def test_sheets_of_images_with_many_maps_keep_to_a_page() -> None:
 def test_a_comparison_of_different_images_is_refused() -> None:
     with pytest.raises(ValueError, match="other images"):
         comparison({"Grad-CAM": [looked("a")], "GAIN": [looked("b")]})
+
+
+def test_a_class_is_named_at_its_first_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, str, bool]] = []
+    plain = TilePainter.map
+
+    def kept(self: TilePainter, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
+        tile = plain(self, data, index, caption, probability=probability)
+        drawn.append((index, caption, tile is not None))
+        return tile
+
+    monkeypatch.setattr(TilePainter, "map", kept)
+    wrong = replace(looked(), mistaken=frozenset({1}))
+    of_cat = looked(classes=(0,))
+    comparison(
+        {"Grad-CAM": [of_cat, looked("b")], "GAIN": [wrong, looked("b")], "OAA": [wrong, looked("b")]}, height=80
+    )
+    assert drawn == [
+        *((0, "cat", True), (1, "", False), (0, "cat", True), (1, "dog", True)),
+        *((0, "", True), (1, "predicted: dog", True), (0, "", True), (1, "", True)),
+        *((0, "", True), (1, "", True), (0, "", True), (1, "", True)),
+    ]
 
 
 def test_growth_shows_each_state_in_a_column() -> None:
