@@ -26,14 +26,16 @@ from attn.runs.sweep.config import Objective
 from attn.runs.table import KINDS, build_components
 from attn.scratch import scratch_folder
 from attn.training.checkpoint import Position
+from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from jobs.ray_cluster.session import threads_of
 from jobs.sweeps.comparable import warmup_share
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import quantiles
-from jobs.sweeps.plan import Plan
+from jobs.sweeps.plan import Plan, cores_and_gpus
 from jobs.sweeps.trial_training import Scorer
 
 STEPS = 5
@@ -69,10 +71,11 @@ def measured_costs(
     }
     evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
+    threads = plan.threads if plan is not None else _threads(config.cluster)
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = warmup_share(config)
     results: list[tuple[float, _Measured]] = []
-    with progress.task("measuring a few steps"), _share_of_machine(at_once, None if plan is None else plan.threads):
+    with progress.task("measuring a few steps"), _share_of_machine(at_once, threads):
         for share, warmup in ((warm, 2), (1 - warm, 0)):
             if share > 0:  # steps cost more once a method's own terms have begun
                 update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
@@ -95,8 +98,14 @@ def measured_costs(
     )
 
 
+def _threads(cluster: ClusterConfig) -> int:
+    """The threads that each worker of a training has."""
+    cores, gpus = cores_and_gpus()
+    return threads_of(cluster, [cores], gpus)
+
+
 @contextlib.contextmanager
-def _share_of_machine(at_once: int, threads: int | None) -> Generator[None]:
+def _share_of_machine(at_once: int, threads: int) -> Generator[None]:
     """Use as many cores as one of several processes at the same time has, with its number of threads."""
     if sys.platform != "linux":
         yield
@@ -104,7 +113,7 @@ def _share_of_machine(at_once: int, threads: int | None) -> Generator[None]:
     cores, before = sorted(os.sched_getaffinity(0)), torch.get_num_threads()
     share = cores[: max(1, len(cores) // at_once)]
     os.sched_setaffinity(0, share)
-    torch.set_num_threads(threads or len(share))
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

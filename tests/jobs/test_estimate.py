@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import time
@@ -10,10 +11,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from attn.config.resolve import dump_config
-from attn.errors import ConfigError
+from attn.errors import ConfigError, RunError
 from attn.runs.config_reader import read_config
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.sweep.load import read_sweep, trial_config
@@ -224,6 +226,30 @@ def test_a_training_is_measured_without_a_trace(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
     with pytest.raises(ConfigError, match="segment cannot be measured"):
         measured_costs(read_config(recipe_text("segment_scenes")[0], "segment"), (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["cluster.threads=1"], 1),
+        (["cluster.threads=2"], 2),
+        (["cluster.workers=2", "cluster.threads=1"], 1),
+        ([], len(os.sched_getaffinity(0))),
+    ],
+)
+def test_steps_are_measured_with_the_threads_of_a_worker(
+    overrides: list[str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def measure(*arguments: object) -> None:
+        used.append(torch.get_num_threads())
+        raise RunError("enough")
+
+    monkeypatch.setattr("jobs.sweeps.measured_steps._measure", measure)
+    with pytest.raises(RunError):
+        measured_costs(config(tmp_path, "cluster.device=cpu", *overrides), (0.0, 0.0))
+    assert used == [expected]
 
 
 def test_a_measured_epoch_has_as_many_steps_as_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
