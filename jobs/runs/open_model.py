@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["data_name", "masks_name", "model_lookup", "resize_text", "scored_data", "scored_split"]
+__all__ = [
+    "data_name",
+    "masks_name",
+    "model_lookup",
+    "resize_text",
+    "saliency_name",
+    "scored_data",
+    "scored_split",
+]
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +21,7 @@ from attn.data.source import validation_split
 from attn.data.transforms import InputConfig
 from attn.errors import Fault
 from attn.files.locations import name_of
+from attn.saliency.source import GIVEN
 from attn.tracking.model_lookup import ModelLookup
 
 
@@ -55,8 +64,21 @@ def data_name(data: Any) -> str:
 
 def masks_name(data: Any) -> str | None:
     """The folder of the masks by a name that is the same on every machine."""
-    masks = getattr(data, "masks", None)
-    return name_of(masks) if masks and masks.startswith(("/", "s3://")) else masks
+    return _folder_name(getattr(data, "masks", None))
+
+
+def saliency_name(data: Any, described: str) -> str:
+    """Where saliency comes from, for a protocol: of the data's own the folder too, if a field names it.
+
+    Args:
+        described: As `SaliencySource.description`.
+    """
+    folder = _folder_name(getattr(data, "saliency", None))
+    return f"{described}, {folder}" if described == GIVEN and folder else described
+
+
+def _folder_name(folder: str | None) -> str | None:
+    return name_of(folder) if folder and folder.startswith(("/", "s3://")) else folder
 
 
 def resize_text(config: InputConfig) -> str:

@@ -41,7 +41,7 @@ from attn.training.sources import overlap_notices
 from attn.wording import counted
 from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.lifecycle import warned
-from jobs.runs.open_model import data_name, masks_name
+from jobs.runs.open_model import data_name, masks_name, saliency_name
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
@@ -139,6 +139,8 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
     chosen = {} if report.threshold["rule"] == "fixed" else report.threshold
     rule = {name: chosen[name] for name in ThresholdRule.model_fields if name in chosen}
     cue_rule = {name: value for name, value in report.rule.items() if not chosen or name != "foreground"}
+    # The record of a chosen threshold identifies saliency by its pixels.
+    saliency = report.saliency if chosen else saliency_name(config.data, report.saliency)
     masked = [record for record in source.records if record.mask is not None]
     protocol = Protocol(
         source=data_name(config.data),
@@ -153,7 +155,7 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
         labels="given",
         refinement=report.maps.get("refinement"),
         threshold=ThresholdRule.model_validate_json(json.dumps(rule)) if chosen else None,
-        cue_rule=cue_rule | {"saliency": report.saliency},
+        cue_rule=cue_rule | {"saliency": saliency},
         resize="none",
     )
     rows = quality.table(names)

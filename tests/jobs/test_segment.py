@@ -16,12 +16,14 @@ from attn import store
 from attn.data.decode import read_mask
 from attn.data.source_cache import SourceCache
 from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.voc import VocConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.score import Score
 from attn.maps.dense_crf import SEC_CRF, dense_crf
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
+from attn.saliency.source import GIVEN
 from attn.segmentation.bundle import load_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
@@ -33,7 +35,7 @@ from jobs.runs.run_folder import RunFolder
 from jobs.segment import retrain
 from jobs.train import TrainResult
 from jobs.training.hooks import TrainingRun
-from jobs.training.segmenter import make_labels
+from jobs.training.segmenter import cue_score, make_labels
 from tests.bundles import tiny_segmenter
 from tests.saliency.networks import red_network
 
@@ -251,6 +253,11 @@ def test_cues_by_a_network_s_saliency_and_threshold(work_dir: Path, ray_up: None
     assert fixed.score.protocol.threshold is None
     assert fixed.score.protocol.cue_rule is not None
     assert fixed.score.protocol.cue_rule["foreground"] == 0.2
+    of_folder = _config(work_dir).model_copy(update={"data": VocConfig(root="/voc", saliency="sod")})
+    given = cue_score(of_folder, _config(work_dir).data.build(), replace(fixed.report, saliency=GIVEN))
+    assert given is not None
+    assert given.protocol.cue_rule is not None
+    assert given.protocol.cue_rule["saliency"] == "given by the data, sod"
     run = TrainingRun(_config(work_dir, *chosen), RunFolder(str(work_dir / "runs"), "chosen"))
     made = [(make_labels(run), Path(run.folder.path("cues/cues.json")).stat().st_mtime_ns) for _ in range(2)]
     assert made[0] == made[1], "cues of the same maps, rule and threshold are kept"
