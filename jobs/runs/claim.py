@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["check_claim", "check_ended", "claim", "process_fields"]
+__all__ = ["check_claim", "check_ended", "claim", "process_fields", "refuse_replacing"]
 
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from attn.driver_process import driver_of
@@ -13,6 +14,9 @@ from attn.errors import RunError
 from attn.process_identity import process_identity
 from attn.run_state import RunState
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
+
+SHOWN = 3
+"""Fields that a message names."""
 
 
 def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
@@ -35,6 +39,25 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
         raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
     check_ended(folder, state)
     return state
+
+
+def refuse_replacing(folder: RunFolder, differing: Sequence[str]) -> None:
+    """Refuse to write another run over one that is done.
+
+    Args:
+        differing: Fields in which the new run differs from that one; without any it is the same run again.
+
+    Raises:
+        RunError: There are such fields.
+    """
+    if not differing:
+        return
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    named = f"{', '.join(differing[:SHOWN])}{more}"
+    raise RunError(
+        f"run {folder.run_id!r} is there already and is done, with other values of {named}: choose another "
+        f"--run-id, or remove {folder.uri} first"
+    )
 
 
 def check_claim(folder: RunFolder) -> None:

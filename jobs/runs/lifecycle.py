@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 import contextlib
+import copy
 import sys
 import time
 from collections.abc import Collection, Generator, Mapping
@@ -29,13 +30,14 @@ from typing import Any, Protocol, TypeVar
 
 from attn import progress
 from attn.config.base import Config
-from attn.config.document import override_of, read_document
-from attn.config.resolve import dump_config, resolve
-from attn.errors import AttnError, RunError
+from attn.config.document import Document, override_of, read_document
+from attn.config.resolve import dump_config, parse_config, resolve
+from attn.errors import AttnError, ConfigError, RunError
 from attn.memory import out_of_memory
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
+from attn.tracking.description import flattened
 from jobs.runs.about import about_of
-from jobs.runs.claim import check_claim, check_ended, claim, process_fields
+from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
 from jobs.runs.description import describe_run
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
@@ -182,22 +184,37 @@ def begin_or_continue(
 
     Args:
         recorded: As for `begin_run`, which also takes the other arguments. A run with another config is another run.
-        work: Fields of `RunState` that say what the run works on. If they are given, a run that differs in them, or is
-            done, is another run.
+        work: Fields of `RunState` that say what the run works on. If they are given, a run that differs in them is
+            another run. One that is done begins anew with the same config and work, and is not replaced by another.
         kept: Fields of `RunState` that a new run copies from the run before it in this folder.
+
+    Raises:
+        RunError: As `claim`; or another run in the folder is done.
     """
     state, fields = claim(folder, kind, again=True), {**(work or {}), **(fields or {})}
     before = {} if state is None else state.to_json()
-    same = work is None or (before.get("state") != "done" and all(before.get(name) == work[name] for name in work))
-    if before and same and folder.exists("config.yaml"):
+    if before and folder.exists("config.yaml"):
         there = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
-        if there == read_document(dump_config(recorded), "config.yaml").values:
+        other = [name for name in work or {} if before.get(name) != (work or {})[name]]
+        done = before.get("state") == "done"
+        if work is not None and done:
+            refuse_replacing(folder, [*other, *_changed(recorded, there)])
+        elif not other and there == read_document(dump_config(recorded), "config.yaml").values:
             with continue_run(config, folder, fields=fields) as run:
                 yield run
             return
     fields |= {name: before[name] for name in kept if name in before and name not in fields}
     with begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run:
         yield run
+
+
+def _changed(config: Config, there: Mapping[str, Any]) -> list[str]:
+    """Fields in which a config differs from the plain values of an earlier run's; that file may lack newer fields."""
+    earlier = dict(there)
+    with contextlib.suppress(ConfigError):
+        earlier = parse_config(type(config), Document(copy.deepcopy(earlier))).model_dump(mode="json")
+    new, old = flattened(config.model_dump(mode="json")), flattened(earlier)
+    return [name for name in {**new, **old} if name != "root" and new.get(name) != old.get(name)]
 
 
 def target_of(folder: RunFolder) -> str:

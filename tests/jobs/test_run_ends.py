@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -201,6 +202,50 @@ def test_another_run_in_its_place_closes_the_record(
     with begin_or_continue("toy", other, folder, recorded=other):
         assert folder.state().tracking_run == "b"
     assert ends == [closed, ("b", "done")]
+
+
+WORK = {"model": "gain", "weights": "ab"}
+
+
+@pytest.mark.parametrize(
+    ("height", "work", "differing"),
+    [
+        (4, WORK, "height"),
+        (3, {**WORK, "model": "oaa"}, "model"),
+        (4, {"model": "oaa", "weights": "cd"}, "model, weights, height"),
+        (3, WORK, None),
+    ],
+)
+@pytest.mark.parametrize("left", ["done", "failed"])
+def test_a_run_that_is_done_is_not_replaced_by_another(
+    tmp_path: Path, ends: list[tuple[str, str]], height: int, work: dict[str, str], differing: str | None, left: str
+) -> None:
+    folder, first, second = RunFolder(str(tmp_path), "r"), config(tmp_path), config(tmp_path, height)
+    with begin_or_continue("toy", first, folder, recorded=first, work=WORK):
+        pass
+    folder.update(state=left)
+    if differing is not None and left == "done":
+        said = f"run 'r' is there already and is done, with other values of {differing}: choose another --run-id, or"
+        with (
+            pytest.raises(RunError, match=f"^{re.escape(said)} remove {folder.uri} first$"),
+            begin_or_continue("toy", second, folder, recorded=second, work=work),
+        ):
+            pytest.fail("it has begun")
+        assert folder.state().model == "gain"
+        return
+    with begin_or_continue("toy", second, folder, recorded=second, work=work):
+        assert (folder.state().model, folder.state().weights) == (work["model"], work["weights"])
+    assert f"height: {height}" in folder.read_text("config.yaml")
+
+
+def test_a_run_of_a_version_without_a_field_is_the_same_run_again(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    with begin_or_continue("toy", toy, folder, recorded=toy, work=WORK):
+        pass
+    folder.write("config.yaml", f"kind: toy\nroot: {tmp_path}/moved\n")
+    with begin_or_continue("toy", toy, folder, recorded=toy, work=WORK):
+        pass
+    assert folder.state().state == "done"
 
 
 def test_a_second_signal_does_not_cut_the_end_short(
