@@ -19,11 +19,13 @@ COPY services services
 RUN pip install --no-cache-dir --no-deps .
 
 FROM python:3.11.14-slim-bookworm
-# What the cluster launcher calls inside the container.
+# What Ray's cluster launcher calls inside the container, and wget, by which KubeRay asks whether a node is well. The
+# launcher runs each command in a login shell, which sets PATH anew: by /etc/profile and then the files beside it.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends openssh-client procps rsync screen \
+    && apt-get install --yes --no-install-recommends openssh-client procps rsync screen wget \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 attn
+    && useradd --create-home --uid 1000 attn \
+    && echo 'PATH=/opt/attn/bin:$PATH' >/etc/profile.d/attn.sh
 COPY --from=build /opt/attn /opt/attn
 ENV PATH=/opt/attn/bin:$PATH \
     PYTHONUNBUFFERED=1 \

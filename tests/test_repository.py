@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.dockerfile import instructions
+
 PACKAGES = ("attn", "jobs", "services")
 LONGEST = 400
 CI_STEPS = ["install-radosgw", "make setup", "make lint", "make docs", "make test", "as-a-stranger"]
@@ -235,15 +237,6 @@ def test_the_cluster_check_finds_faults(repository: Path, fault: dict[str, Any])
     cluster = yaml.safe_load((repository / "ray_cluster.yaml").read_text()) | fault
     with pytest.raises(Exception, match=r"(?s).+"):
         validate_config(prepare_config(cluster))
-
-
-def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """A Dockerfile's instructions with their arguments, continued lines joined, comments left out."""
-    lines = lines_of(dockerfile)
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [
-        (word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word
-    ]
 
 
 def test_the_image_is_pinned_has_no_root_and_tells_its_health(repository: Path) -> None:
