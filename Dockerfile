@@ -27,7 +27,10 @@ RUN apt-get update \
     && useradd --create-home --uid 1000 attn \
     && echo 'PATH=/opt/attn/bin:$PATH' >/etc/profile.d/attn.sh
 COPY --from=build /opt/attn /opt/attn
+# NVIDIA's container runtime gives a container those GPUs, and those parts of the driver, that these name.
 ENV PATH=/opt/attn/bin:$PATH \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER attn

@@ -8,61 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import pytest
 import yaml
-
-POD = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {"spec": {"type": "object", "required": ["containers", "securityContext"]}},
-}
-GROUP = {
-    "type": "object",
-    "required": ["groupName", "minReplicas", "maxReplicas", "template", "rayStartParams"],
-    "additionalProperties": False,
-    "properties": {
-        "groupName": {"type": "string"},
-        "replicas": {"type": "integer"},
-        "minReplicas": {"type": "integer"},
-        "maxReplicas": {"type": "integer"},
-        "rayStartParams": {"type": "object", "additionalProperties": {"type": "string"}},
-        "template": POD,
-    },
-}
-CLUSTER = {
-    "type": "object",
-    "required": ["rayVersion", "headGroupSpec", "workerGroupSpecs", "authOptions"],
-    "additionalProperties": False,
-    "properties": {
-        "rayVersion": {"type": "string"},
-        "authOptions": {"type": "object", "properties": {"mode": {"const": "token"}}, "required": ["mode"]},
-        "headGroupSpec": {
-            "type": "object",
-            "required": ["template"],
-            "additionalProperties": False,
-            "properties": {
-                "serviceType": {"const": "ClusterIP"},
-                "rayStartParams": {"type": "object"},
-                "template": POD,
-            },
-        },
-        "workerGroupSpecs": {"type": "array", "minItems": 1, "items": GROUP},
-    },
-}
-JOB = {
-    "type": "object",
-    "required": ["entrypoint", "rayClusterSpec"],
-    "additionalProperties": False,
-    "properties": {
-        "entrypoint": {"type": "string"},
-        "shutdownAfterJobFinishes": {"type": "boolean"},
-        "ttlSecondsAfterFinished": {"type": "integer"},
-        "activeDeadlineSeconds": {"type": "integer"},
-        "backoffLimit": {"type": "integer"},
-        "rayClusterSpec": CLUSTER,
-    },
-}
 
 
 def read(path: Path) -> Any:
@@ -76,21 +22,6 @@ def test_the_local_cluster_is_one_that_ray_accepts(repository: Path) -> None:
     validate_config(prepare_config(copy.deepcopy(cluster)))
     assert "--env RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]
     assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
-
-
-@pytest.mark.parametrize(("name", "kind", "schema"), [("raycluster", "RayCluster", CLUSTER), ("rayjob", "RayJob", JOB)])
-def test_kuberay(repository: Path, name: str, kind: str, schema: dict[str, Any]) -> None:
-    import ray
-
-    result = read(repository / "deploy" / "kuberay" / f"{name}.yaml")
-    assert (result["apiVersion"], result["kind"]) == ("ray.io/v1", kind)
-    jsonschema.validate(result["spec"], schema)
-    cluster = result["spec"].get("rayClusterSpec", result["spec"])
-    assert cluster["rayVersion"] == ray.__version__
-    pods = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
-    assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in pods)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**result["spec"], "maxReplica": 1}, schema)
 
 
 def test_compose(repository: Path) -> None:

@@ -230,6 +230,19 @@ def test_the_cluster_file_is_one_that_ray_accepts(repository: Path) -> None:
     assert "--env RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]
 
 
+def test_no_node_gets_the_machine_image_of_ray(repository: Path) -> None:
+    """It is of 2022: its driver is for CUDA 11."""
+    from ray.autoscaler._private.aws.config import DEFAULT_AMI, _check_ami
+
+    cluster = yaml.safe_load((repository / "ray_cluster.yaml").read_text())
+    _check_ami(cluster)
+    images = {node_type["node_config"]["ImageId"] for node_type in cluster["available_node_types"].values()}
+    assert len(images) == 1
+    assert images.isdisjoint(DEFAULT_AMI.values())
+    environment = " ".join(rest for word, rest in instructions(repository / "Dockerfile") if word == "ENV")
+    assert {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= set(environment.split())
+
+
 @pytest.mark.parametrize("fault", [{"max_worker": 2}, {"head_node_type": "none"}, {"provider": {}}])
 def test_the_cluster_check_finds_faults(repository: Path, fault: dict[str, Any]) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
