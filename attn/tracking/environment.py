@@ -6,9 +6,11 @@ __all__ = ["Changes", "environment", "git_changes", "git_commit", "frozen_requir
 
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distributions, version
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ UNCOMMITTED = "+changes"
 UNTRACKED = 200
 GIT_SECONDS = 120
 """Timeout of git, which may take seconds on a busy machine. Without an answer, no commit is recorded."""
+HEADERS = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "boto3", "pydensecrf2", "scikit-learn")
 
 
@@ -31,7 +34,7 @@ def environment() -> dict[str, Any]:
         "attn": attn.__version__,
         "commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: result for name in PACKAGES if (result := _version(name))},
+        "packages": {name: installed()[name] for name in PACKAGES if name in installed()},
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -43,13 +46,29 @@ def environment() -> dict[str, Any]:
 
 def requirements() -> list[str]:
     """Pinned requirements for loading a logged model, without local version suffixes."""
-    return [f"{name}=={result.partition('+')[0]}" for name in ("torch", "torchvision") if (result := _version(name))]
+    versions = installed()
+    return [f"{name}=={versions[name].partition('+')[0]}" for name in ("torch", "torchvision") if name in versions]
 
 
 def frozen_requirements() -> list[str]:
     """All installed packages except attn, as sorted `name==version`."""
-    results = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
-    return [f"{name}=={results[name]}" for name in sorted(results) if name not in ("", "attn")]
+    return [f"{name}=={version}" for name, version in sorted(installed().items()) if name != "attn"]
+
+
+@cache
+def installed() -> dict[str, str]:
+    """Versions by the lower-case names of packages, as they were at the first call: a run begins with each of them.
+
+    Only the two lines are read: `importlib.metadata` would parse every package's whole description, for a fifth of a
+    second in each run.
+    """
+    results: dict[str, str] = {}
+    for one in distributions():
+        text = one.read_text("METADATA") or one.read_text("PKG-INFO") or ""
+        lines = dict(HEADERS.findall(text.partition("\n\n")[0]))
+        if lines.keys() == {"Name", "Version"}:
+            results.setdefault(lines["Name"].lower().replace("_", "-"), lines["Version"])
+    return results
 
 
 @dataclass(frozen=True)
@@ -96,10 +115,3 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
