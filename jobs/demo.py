@@ -24,6 +24,7 @@ from attn.data.source import MAX_CLASSES
 from attn.display import percent
 from attn.errors import AttnError
 from attn.files.locations import join
+from attn.maps.dense_crf import crf_fault
 from attn.pictures.comparison import comparison
 from attn.pictures.layout import Picture, heading
 from attn.pictures.tiles import PanelData
@@ -59,7 +60,6 @@ SETTINGS = (
     "segment.validation.every_epochs=4",
     "evaluation.data.split=test",
     "evaluation.data.count=200",
-    f"evaluation.inference.crf={CRF}",
 )
 """Over the recipes, for the sake of time."""
 SHOWN = {
@@ -118,8 +118,9 @@ def main(overrides: list[str]) -> DemoResult:
 
 def _config(recipe: str, settings: Sequence[str], overrides: Sequence[str]) -> PipelineConfig:
     """A method's pipeline, with those settings that are for stages which it has."""
-    integral = load_pipeline(recipe, []).integral is not None
-    given = (*settings, *SETTINGS, *overrides)
+    crf = f"evaluation.inference.crf={'null' if crf_fault() else CRF}"
+    integral = load_pipeline(recipe, [crf]).integral is not None
+    given = (*settings, *SETTINGS, crf, *overrides)
     return load_pipeline(recipe, [text for text in given if integral or not text.startswith("integral.")])
 
 
@@ -149,10 +150,11 @@ def _picture(panels: dict[str, list[PanelData]]) -> Picture:
 def _table(scores: dict[str, dict[str, float]], title: str) -> Table:
     table = Table(title=title, title_style="bold", box=box.SIMPLE, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for label in SHOWN.values():
+    shown = [name for name in SHOWN if all(name in item for item in scores.values())]  # there may be no CRF
+    for label in (SHOWN[name] for name in shown):
         table.add_column(label, justify="right", min_width=max(map(len, label.split())))
     for method, item in scores.items():
-        table.add_row(method, *(percent(item[name]) for name in SHOWN))
+        table.add_row(method, *(percent(item[name]) for name in shown))
     return table
 
 

@@ -153,6 +153,13 @@ def test_the_library_needs_neither_ray_nor_mlflow(repository: Path) -> None:
         assert "mlflow" not in {package(name) for name in imports(path, lazy=False)}, path
 
 
+def test_only_the_crf_needs_the_package_that_not_every_python_has(repository: Path) -> None:
+    results = [path for path in tracked(repository, "*.py") if "pydensecrf" in map(package, imports(path, lazy=True))]
+    library = [path.name for path in results if path.relative_to(repository).parts[0] in PACKAGES]
+    assert library == ["dense_crf.py"]
+    assert not [path for path in results if "pydensecrf" in map(package, imports(path, lazy=False))]
+
+
 def test_every_module_says_what_it_is_for(repository: Path) -> None:
     for path in tracked(repository, "*.py"):
         source = path.read_text(encoding="utf-8")
@@ -211,7 +218,8 @@ def test_requirements_satisfy_the_project(repository: Path) -> None:
 def test_the_python_versions_are_said_alike(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     ((first, after),) = re.findall(r"^>=3\.(\d+),<3\.(\d+)$", project["requires-python"])
-    said = " or ".join(f"3.{minor}" for minor in range(int(first), int(after)))
+    *others, last = (f"3.{minor}" for minor in range(int(first), int(after)))
+    said = f"{', '.join(others)} or {last}"
     assert f"Requirements: Python {said}, " in (repository / "README.md").read_text()
     makefile = (repository / "Makefile").read_text()
     assert f"(3, {first}) <= sys.version_info < (3, {after})" in makefile

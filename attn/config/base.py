@@ -36,6 +36,13 @@ class Config(BaseModel):
             if isinstance(value, Config):
                 yield from value.missing_files(f"{prefix}{name}.")
 
+    def lacking(self) -> tuple[str, str] | None:
+        """What this machine lacks to do what the config says, as `needs ...`, and a hint; None: nothing.
+
+        Configs of runs are refused with it. What is read of a trained model is not: it may be used without that part.
+        """
+        return None
+
 
 class Variant(Config):
     """A family of configs; the value of the `tag` field selects the member.

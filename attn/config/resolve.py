@@ -21,7 +21,7 @@ import difflib
 import json
 import re
 import types
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -175,11 +175,22 @@ def parse_config(kind: type[C], document: Document) -> C:
         if len(details) > MAX_FAULTS:
             faults.append(Fault("config", f"and {len(details) - MAX_FAULTS} more"))
     else:
-        for path, message, hint in [objection for check, _ in _checks for objection in check(config)]:
+        objections = [*_lacking(config), *(one for check, _ in _checks for one in check(config))]
+        for path, message, hint in objections:
             faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))
         if not faults:
             return config
     raise ConfigError(faults)
+
+
+def _lacking(config: Config, path: Path = ()) -> Iterator[Objection]:
+    """What this machine lacks for a config or those inside it."""
+    if (lack := config.lacking()) is not None:
+        yield (path, *lack)
+    for name, value in config:
+        for number, inner in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
+            if isinstance(inner, Config):
+                yield from _lacking(inner, (*path, name, *([] if number is None else [str(number)])))
 
 
 def dump_config(config: Config, comment: str = "") -> str:

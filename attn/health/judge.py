@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from attn.health.finding import Finding
 from attn.health.node import SHARED_MEMORY, Facts
+from attn.maps.dense_crf import AFTER_LAST_PYTHON
 
 GIB = 2**30
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, GIB
@@ -71,6 +72,8 @@ def _packages(facts: Facts) -> Finding:
 def _crf(facts: Facts) -> Finding:
     if facts.crf is None:
         return Finding("crf", "ok", "pydensecrf works")
+    if tuple(map(int, facts.python.split(".")[:2])) >= AFTER_LAST_PYTHON:
+        return Finding("crf", "warn", facts.crf, "nothing, unless you want CRFs; all else works without them")
     fix = "pip install pydensecrf2, which needs a C++ compiler; or turn CRFs off (crf=null)"
     return Finding("crf", "fail", f"pydensecrf: {facts.crf}", fix)
 

@@ -109,10 +109,12 @@ def _packages() -> tuple[dict[str, str | None], tuple[str, ...]]:
 def _crf_fault() -> str | None:
     import numpy as np
 
-    from attn.maps.dense_crf import CrfConfig, dense_crf
+    from attn.maps.dense_crf import CrfConfig, CrfError, dense_crf
 
     try:
         probs = dense_crf(np.zeros((4, 4, 3), np.uint8), np.full((2, 4, 4), 0.5), CrfConfig(iterations=1))
+    except CrfError as error:
+        return str(error)
     except Exception as error:  # a compiled extension may raise anything
         return f"{type(error).__name__}: {error}"
     return None if np.isfinite(probs).all() else "its results are not finite"

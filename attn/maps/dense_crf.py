@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["OAA_CRF", "SEC_CRF", "CrfConfig", "dense_crf"]
+__all__ = ["AFTER_LAST_PYTHON", "OAA_CRF", "SEC_CRF", "CrfConfig", "CrfError", "check_crf", "crf_fault", "dense_crf"]
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,45 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from attn.config.base import Config
+from attn.errors import AttnError
 
 PROBABILITY_FLOOR = 1e-5
+AFTER_LAST_PYTHON = (3, 13)
+"""First version of Python on which pydensecrf2 does not compile; pyproject.toml leaves it out from there on."""
+
+
+class CrfError(AttnError):
+    """A CRF is asked for where its package is not installed."""
+
+    code = "crf"
+
+
+def crf_fault() -> tuple[str, str] | None:
+    """Why there is no CRF on this machine, as `needs ...`, and how to get one; None if there is one."""
+    try:
+        import pydensecrf.densecrf  # noqa: F401  # a compiled extension, which is needed for this only
+    except ImportError as error:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if sys.version_info >= AFTER_LAST_PYTHON:
+            why, fix = f"does not compile on Python {version}", "use Python 3.11 or 3.12"
+        else:
+            why, fix = f"cannot be imported ({error})", "run `pip install pydensecrf2`, which needs a C++ compiler"
+        return f"needs the package pydensecrf2, which {why}", fix
+    return None
+
+
+def check_crf(what: str, without: str) -> None:
+    """Check that there is a CRF on this machine.
+
+    Args:
+        what: What asks for it.
+        without: How to do without it.
+
+    Raises:
+        CrfError: Its package is not installed.
+    """
+    if (fault := crf_fault()) is not None:
+        raise CrfError(f"{what} {fault[0]}: {without}, or {fault[1]}")
 
 
 class CrfConfig(Config):
@@ -33,6 +71,11 @@ class CrfConfig(Config):
     gaussian_weight: float = Field(default=1.0, ge=0)
     gaussian_xy: float = Field(default=3.0, gt=0)
 
+    def lacking(self) -> tuple[str, str] | None:
+        if (fault := crf_fault()) is None:
+            return None
+        return fault[0], f"leave the CRF out, by null where it is optional, or {fault[1]}"
+
 
 OAA_CRF = CrfConfig()
 SEC_CRF = CrfConfig(bilateral_weight=10.0, bilateral_xy=80.0, bilateral_rgb=13.0, gaussian_weight=3.0, gaussian_xy=3.0)
@@ -51,8 +94,9 @@ def dense_crf(image_HW3: NDArray[np.uint8], probs_CHW: NDArray[Any], parameters:
 
     Raises:
         ValueError: Shapes do not fit, the image is not uint8, or a probability is NaN or outside [0, 1].
+        CrfError: The package that computes it is not installed.
     """
-    # A compiled extension, which is needed here only.
+    check_crf("a dense CRF", "do without it")
     import pydensecrf.densecrf as densecrf
 
     image, probs = np.asarray(image_HW3), np.asarray(probs_CHW)

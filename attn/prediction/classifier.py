@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from attn.data.sample import Record, Sample, collate
 from attn.data.transforms import at_scale, prepare, sufficient_side, to_input
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
-from attn.maps.dense_crf import OAA_CRF, CrfConfig, dense_crf
+from attn.maps.dense_crf import OAA_CRF, CrfConfig, check_crf, dense_crf
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
-from attn.prediction.config import ImagePredictConfig
+from attn.prediction.config import WITHOUT_CRF, ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
 from attn.training.inputs import check_input
 
@@ -32,6 +32,8 @@ class ClassifierPredictor:
 
     def __init__(self, bundle: Bundle, config: ImagePredictConfig) -> None:
         self.config, self._bundle = config, bundle
+        if config.crf:
+            check_crf("crf=True", WITHOUT_CRF)
         self._device = choose_device(config.device)
         self._network = bundle.network.to(self._device)
         self._network.expose(bundle.layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagePredictConfig"]
+__all__ = ["WITHOUT_CRF", "ImagePredictConfig"]
 
 from typing import Annotated, Literal
 
@@ -11,6 +11,9 @@ from pydantic import Field
 from attn.config.base import Config
 from attn.data.decode import MAX_PIXELS, PIXEL_LIMIT
 from attn.maps.settings import MapSettings
+
+WITHOUT_CRF = "say --no-crf (crf=False)"
+"""How to predict without a CRF, on the command line and in Python."""
 
 
 class ImagePredictConfig(Config):

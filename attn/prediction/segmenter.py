@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from attn.evaluation.inference import evaluating, strips
-from attn.maps.dense_crf import SEC_CRF, dense_crf
+from attn.maps.dense_crf import SEC_CRF, check_crf, dense_crf
 from attn.models.device import choose_device
-from attn.prediction.config import ImagePredictConfig
+from attn.prediction.config import WITHOUT_CRF, ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.bundle import Segmenter
 from attn.segmentation.predict import ImageScores, score_image
@@ -28,6 +28,8 @@ class SegmenterPredictor:
         self._network = segmenter.network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         wanted = segmenter.inference.crf if config.crf is None else (segmenter.inference.crf or SEC_CRF)
         self._crf = wanted if config.crf in (None, True) else None
+        if self._crf is not None:
+            check_crf("this network's mask", WITHOUT_CRF)
 
     @property
     def classes(self) -> tuple[str, ...]:
