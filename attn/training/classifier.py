@@ -122,12 +122,15 @@ def build_components(
     torch.manual_seed(config.seed)
     network = config.model.build(source.classes, layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return ClassifierComponents(
+    components = ClassifierComponents(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader, config,
         source_batches=_source_batches(config, rank, world, source, sources),
         class_weights=_class_weights(source) if config.training.class_weights == "balanced" else None,
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
     )  # fmt: skip
+    if not config.selection.metrics.isdisjoint(OF_MAPS):
+        _ = components.refiner  # what it lacks is found before the first step, not at the first validation
+    return components
 
 
 def _class_weights(source: Source) -> ClassWeights:

@@ -13,7 +13,7 @@ from attn.data.sample import Example, collate
 from attn.data.sampler import shards
 from attn.data.source import Source
 from attn.data.view import SourceView
-from attn.errors import DataError
+from attn.errors import DataError, WeightsError
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores, evaluate
 from attn.evaluation.refined import MapRefinement
@@ -174,3 +174,13 @@ def test_the_protocol_is_that_of_an_evaluation(made: list[str], monkeypatch: pyt
     for _ in range(2):
         assert components.evaluate(["seed_miou"], World.current())["seed_miou"] == taken["seed_miou"].value
     assert len(opened) == (settings.refine is not None)
+
+
+@pytest.mark.parametrize("selection", ["checkpoint.best=seed_miou", "training.early_stopping.metric=energy"])
+def test_a_refinement_that_cannot_be_had_stops_a_training_before_its_first_step(selection: str) -> None:
+    """By maps that it scores while training; a training that scores none needs no refinement."""
+    refine = "validation.maps.refine={name: affinity, model: timm/vit_tiny_patch16_224, weights: /gone.pt}"
+    config = load_config(TrainConfig, "scenes_gain", [*SETTINGS, refine, selection])
+    with pytest.raises(WeightsError, match=r"there is no weights file /gone\.pt: correct maps\.refine\.weights"):
+        build_components(config, rank=0, world=1)
+    build_components(load_config(TrainConfig, "scenes_gain", [*SETTINGS, refine]), rank=0, world=1)
