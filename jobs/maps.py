@@ -28,7 +28,7 @@ from attn.tracking import DataUsed
 from jobs.map_tasks import MapsWork, write_maps
 from jobs.refined_maps import RefineWork, refine_store
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
-from jobs.runs.open_model import model_lookup
+from jobs.runs.open_model import model_lookup, with_run_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import find_store, store_config
 
@@ -122,7 +122,7 @@ def load(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
         AttnError: There is no such thing, or the overrides do not fit it.
     """
     with progress.reading(target):
-        return _open(target, with_data(overrides, LOCAL_TEXTS))
+        return _open(with_run_name(target), with_data(overrides, LOCAL_TEXTS))
 
 
 def _open(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:

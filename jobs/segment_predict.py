@@ -34,7 +34,7 @@ from attn.tracking import DataUsed
 from attn.wording import counted
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
-from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_data, scored_split
+from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_data, scored_split, with_run_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.training_record import add_to_training
 from jobs.training.segmenter import CUES
@@ -113,7 +113,7 @@ def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> M
         AttnError: There is no such network, or the overrides do not fit it.
     """
     clock = time.monotonic()
-    overrides = with_data(overrides, LOCAL_TEXTS)
+    model, overrides = with_run_name(model), with_data(overrides, LOCAL_TEXTS)
     with progress.reading(model), open_model(model, model_lookup(overrides), load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
         return MasksJob(model, segmenter, config, voc_submission, time.monotonic() - clock)

@@ -8,13 +8,17 @@ __all__ = [
     "model_lookup",
     "resize_text",
     "saliency_name",
+    "with_run_name",
     "scored_data",
     "scored_split",
 ]
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from attn.config.base import is_remote
 from attn.config.document import parse_override
 from attn.config.resolve import resolve
 from attn.data.source import validation_split
@@ -23,6 +27,9 @@ from attn.errors import Fault
 from attn.files.locations import name_of
 from attn.saliency.source import GIVEN
 from attn.tracking.model_lookup import ModelLookup
+
+INSIDE = ("model", "store")
+"""Folders within a run's that jobs work on."""
 
 
 def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
@@ -39,6 +46,19 @@ def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
         text for text, key in parsed if only or (not isinstance(key, Fault) and key[0][0] in ModelLookup.model_fields)
     ]
     return resolve(ModelLookup, "tracking: {enabled: false}", "overrides", of_place)
+
+
+def with_run_name(target: str) -> str:
+    """What a job works on; of a path within a run's folder that lacks the run's name, such as `model`, the whole path.
+
+    Records, and the commands that go on with the job, then name the run.
+
+    Args:
+        target: As the user names it.
+    """
+    named = [name for name in Path(target).parts if name not in (*INSIDE, "..")]
+    there = any(Path(target, *file).is_file() for file in (("model.json",), ("model", "model.json"), ("store.json",)))
+    return target if named or is_remote(target) or not there else os.path.abspath(target)
 
 
 def scored_data(trained: Mapping[str, Any]) -> dict[str, Any]:

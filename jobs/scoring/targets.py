@@ -54,7 +54,15 @@ from attn.store import MapStore, Snapshot
 from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
 from jobs.ray_cluster.saliency_tasks import compute_saliency
-from jobs.runs.open_model import data_name, masks_name, model_lookup, resize_text, scored_data, scored_split
+from jobs.runs.open_model import (
+    data_name,
+    masks_name,
+    model_lookup,
+    resize_text,
+    scored_data,
+    scored_split,
+    with_run_name,
+)
 
 C = TypeVar("C", bound=Config)
 Observe = Callable[[ImageMaps], None]
@@ -263,7 +271,7 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
         AttnError: There is no such thing, or it does not fit the data.
     """
     overrides = with_data(overrides, LOCAL_TEXTS)
-    with progress.reading(target):
+    with progress.reading(target := with_run_name(target)):
         located = find_store(target, overrides)
         return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
 

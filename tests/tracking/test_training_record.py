@@ -13,8 +13,10 @@ from attn.errors import TrackingError
 from attn.tracking import TrackingConfig, create_run, send_pending
 from attn.tracking.journal import Journal
 from attn.tracking.model_lookup import ModelLookup
+from jobs import maps
 from jobs.evaluate import EvaluateResult, load, run
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.training_record import find_training
 from jobs.segment_predict import load as load_masks
 from jobs.segment_predict import run as run_masks
 from tests.bundles import tiny_bundle, tiny_segmenter
@@ -67,6 +69,25 @@ def test_scores_of_masks_stand_on_the_page_of_the_segmentation_network(tmp_path:
     result = run_masks(load_masks("first", [f"root={tmp_path}", "panels=0", "data.count=3", "data.split=test"]))
     recorded = MlflowClient(uri).get_run(run_id)
     assert recorded.data.metrics == pytest.approx({f"scores/test/{k}": v for k, v in result.scores.items()})
+
+
+@pytest.mark.parametrize("typed", ["model", "./model/", "."])
+def test_a_model_may_be_named_from_within_its_run_s_folder(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(str(tmp_path), "first")
+    folder.update(kind="train", state="done", tracking_run="abc")
+    folder.write("config.yaml", "tracking: {uri: 'http://tracking'}\n")
+    tiny_bundle(tmp_path / "first" / "model")
+    monkeypatch.chdir(tmp_path / "first")
+    overrides = [f"root={tmp_path}/elsewhere", "data.count=3"]
+    target, job = load(typed, overrides), maps.load(typed, overrides)
+    assert isinstance(job, maps.MapsJob)
+    assert target.name == job.model
+    monkeypatch.chdir(tmp_path)  # what is recorded means the same elsewhere
+    training = find_training(target.name, target.config)
+    assert training is not None
+    assert training.run == "abc"
 
 
 def test_nothing_is_added_where_the_training_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
