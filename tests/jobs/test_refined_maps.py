@@ -151,11 +151,14 @@ def test_ray_tasks_refine_the_same_maps(given: Path, ray_up: None) -> None:
     assert one.digest() == many.digest()
 
 
-def test_refined_maps_score_as_those_refined_while_scoring(given: Path) -> None:
+@pytest.mark.parametrize("grid", ["[48, 48]", "[96, 96]"])
+def test_refined_maps_score_as_those_refined_while_scoring(given: Path, grid: str) -> None:
     options = [f"root={given}", *DATA, "panels=0", "evaluation.thresholds=20"]
     plain = evaluate.run(evaluate.load(str(given / "maps"), options))
     at_once = evaluate.run(evaluate.load(str(given / "maps"), [*options, *REFINE]))
-    stored = evaluate.run(evaluate.load(str(refined(given, "output.grid=[48, 48]").store), options))
+    location = str(refined(given, f"output.grid={grid}").store)
+    assert store.open(location).verify().ok
+    stored = evaluate.run(evaluate.load(location, options))
     assert at_once.scores["seed_miou"] == pytest.approx(stored.scores["seed_miou"], abs=0.005)
     assert at_once.scores["seed_miou"] != plain.scores["seed_miou"]
     hashes = {result.protocols["seed_miou"] for result in (plain, at_once, stored)}

@@ -46,6 +46,8 @@ from attn.store.format.batch_header import batch_claims
 MAX_BATCH_ROWS = 64
 """Maximum maps in a record batch of a base object: larger batches compress no better and make random reads slower."""
 _BATCH_BYTES = 128 << 10
+_PADDED_TO = 64
+"""Arrow pads buffers to a multiple of 8 or 64 bytes."""
 _WORTH = 0.9
 """Compress only to less than this fraction: compression and decompression take a third of a merge's time."""
 
@@ -108,9 +110,9 @@ def encode(
     ends: list[int] = []
     with pa.ipc.new_file(sink, schema, options=options, metadata={"attn.table": hole} if table else None) as file:
         for part in parts:
-            whole = _batch(part, schema)
-            for start in range(0, whole.num_rows, batch):
-                file.write_batch(whole.slice(start, batch))
+            for start in range(0, len(part["level"]), batch):
+                # Arrow writes bytes of neighbouring rows with a slice of its own, so slice before it gets the rows.
+                file.write_batch(_batch({name: rows[start : start + batch] for name, rows in part.items()}, schema))
                 ends.append(sink.tell())
     data = space.data[: sink.tell()]
     # The schema message is preceded by a continuation marker and its length.
@@ -148,6 +150,15 @@ def compressed_size(data: NDArray[np.uint8]) -> int:
 def row_bytes(schema: pa.Schema) -> int:
     """Bytes of a row before compression."""
     return sum(field.type.bit_width // 8 for field in schema)
+
+
+def _max_batch_bytes(schema: pa.Schema, rows: int) -> int:
+    """Upper bound of a record batch's buffers before compression.
+
+    Arrow may pad a buffer to a multiple of 64 bytes. Stores written by earlier versions have such padding, filled with
+    bytes of the neighbouring rows.
+    """
+    return sum(-(-rows * (field.type.bit_width // 8) // _PADDED_TO) * _PADDED_TO for field in schema)
 
 
 def _codec() -> pa.Codec:
@@ -257,8 +268,10 @@ def _batches(data: bytes | memoryview, schema: pa.Schema, count: int, columns: l
     for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
         rows, size = batch_claims(message)
         left -= rows
-        if left < 0 or size > rows * row_bytes(schema):
-            raise DamagedError(f"a record batch has {rows} rows in {size} bytes; expected {count} rows in total")
+        if left < 0:
+            raise DamagedError(f"its record batches have {count - left} rows or more, expected {count}")
+        if size > (most := _max_batch_bytes(schema, rows)):
+            raise DamagedError(f"a record batch has {size} bytes; {rows} rows have at most {most}")
         if len(columns) == len(schema):  # without a copy; a merge reads whole shards
             yield pa.ipc.read_record_batch(message, schema)
     if left:
