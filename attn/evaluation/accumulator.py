@@ -27,6 +27,7 @@ class ScoreAccumulator:
 
     Attributes:
         exclusive: Whether every image has exactly one class: see `attn.data.source.Source`.
+        lacking: Number of images with a mask that have no map of a class that is predicted.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ScoreAccumulator:
         self.records: dict[str, Record] = {}
         self.masked: list[Record] = []
         self.parts = 0  # images with a mask of which the network saw only a part
+        self.lacking = 0
         self.probabilities: list[NDArray[np.float64]] = []
 
     def add(self, maps: ImageMaps, saliency: Callable[[], NDArray[np.uint8]] | None = None) -> bool:
@@ -77,6 +79,7 @@ class ScoreAccumulator:
             likely = predicted_classes(maps.probabilities, threshold=self.config.probability, exclusive=self.exclusive)
             of_likely = maps.maps if maps.predicted_maps is None else maps.predicted_maps
             predicted = {index: of_likely[index] for index in likely if index in of_likely}
+            self.lacking += len(predicted) < len(likely)
             self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
         return True
 
@@ -90,6 +93,7 @@ class ScoreAccumulator:
         self.records |= other.records
         self.masked += other.masked
         self.parts += other.parts
+        self.lacking += other.lacking
         self.probabilities += other.probabilities
 
     def sort(self, order: Sequence[str]) -> None:

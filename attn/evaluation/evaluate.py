@@ -205,13 +205,19 @@ def compute_scores(
         of_maps["refinement"] = refinement
         maps_protocol = base.model_copy(update=of_masked | of_maps)
         scores |= _seed_scores(counted, classes, config, maps_protocol, saliency) if counted.given else {}
-        if counted.probabilities and counted.predicted:
-            scores |= _direct_scores(counted, classes, config, maps_protocol)
-        elif counted.probabilities:
+        if counted.probabilities and not counted.predicted:
             notes.append(
                 "maps of predicted classes were not scored: they were refined together with maps of the given labels, "
                 "and depend on these; `attn maps MODEL classes=predicted` writes maps that do not"
             )
+        elif counted.lacking:
+            notes.append(
+                "maps of predicted classes were not scored (direct): the store has none of a predicted class of "
+                f"{counted.lacking} of {len(counted.masked)} images; "
+                f"`attn maps MODEL classes=both probability={config.probability:g}` writes them"
+            )
+        elif counted.probabilities:
+            scores |= _direct_scores(counted, classes, config, maps_protocol)
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.parts:

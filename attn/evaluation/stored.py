@@ -61,15 +61,15 @@ def evaluate_stored(
         refinement: Of the maps.
         before: Refinement that the stored maps have had already, for the protocol.
         given: Score the maps of the given labels with the seed protocol.
-        probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier and the maps of
-            the predicted classes are scored too.
+        probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier is scored too,
+            and the maps of the predicted classes if the version has rows for all of them.
         observe: Called with each image's maps.
         saliency: The same images with saliency, to choose a threshold without masks.
 
     Raises:
         DataError: There is no image, an image cannot be read, or an image lacks a prediction.
     """
-    mixed = given and snapshot.manifest.metadata.get("classes") == "both" and is_joint(before)
+    mixed = given and is_joint(before)
     counted = ScoreAccumulator(
         len(source.classes), config, given=given, predicted=not mixed, exclusive=source.exclusive
     )
@@ -126,8 +126,16 @@ def _maps(
     if refinement is not None:
         apart = refine_predicted(refinement.refiner, example.image, stored, given, likely)
         stored = refine_by_labels(refinement.refiner, example.image, stored, given)
-    maps = {label: np.zeros(size, np.float32) for label in given if label not in stored}
-    return maps | _at_size(stored, size), None if apart is None else _at_size(apart, size)
+    rows = snapshot.classes_of(example.record.image_id)
+    empty = {
+        label: np.zeros(size, np.float32)
+        for label in (*given, *(label for label in likely if label in rows))
+        if label not in stored
+    }
+    at_size = empty | _at_size(stored, size)
+    if apart is None:
+        return at_size, None
+    return at_size, {label: empty[label] for label in likely if label in empty} | _at_size(apart, size)
 
 
 def _at_size(maps: Mapping[int, NDArray[Any]], size: tuple[int, int]) -> dict[int, NDArray[np.float32]]:

@@ -83,6 +83,11 @@ class Snapshot:
         classes = self._handle.index.classes[start:stop].tolist()
         return {index: map_hw for index, map_hw in zip(classes, maps, strict=True) if map_hw.any()}
 
+    def classes_of(self, image_id: str) -> tuple[int, ...]:
+        """The classes for which the store has a row of this image; none for an image that it does not have."""
+        start, stop = self._handle.index.find(image_id)
+        return tuple(self._handle.index.classes[start:stop].tolist())
+
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of rows [start, stop)."""
         grid, shard_bounds = self._handle.definition.grid, self._handle.shard_bounds

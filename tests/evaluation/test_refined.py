@@ -135,6 +135,8 @@ def test_stored_maps_that_were_refined_together_give_no_direct_score(tmp_path: P
         assert "direct_miou" not in mixed.scores
         assert {"seed_miou", "recall"} <= mixed.scores.keys()
         assert any("classes=predicted" in note for note in mixed.notes)
+        labels = _of_store(None, (0, 1), _stored(tmp_path / f"labels {len(before)}", _maps(), {}), before=before)
+        assert "direct_miou" not in labels.scores, "of a training's store, too"
     assert "direct_miou" in _of_store(None, (0,), snapshot, before=pamr).scores
     predicted = _stored(tmp_path / "predicted", _maps(), {"classes": "predicted"})
     assert "direct_miou" in _of_store(None, (0,), predicted, before=crf, given=False).scores

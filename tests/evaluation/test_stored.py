@@ -157,3 +157,28 @@ def test_known_predictions_score_the_classifier_and_the_maps_of_predicted_classe
     assert 0 < evaluation.scores["mean_ap"].value < 1
     with pytest.raises(DataError, match="has no prediction"):
         score(result.at(), source, given=False, probabilities={})
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_direct_score_needs_a_map_of_every_predicted_class(tmp_path: Path, exclusive: bool) -> None:
+    """A map that is zero everywhere is a map; that of a class without a row is missing."""
+    scenes = ScenesConfig(count=6, size=32, objects=(1, 1 if exclusive else 2)).build()
+    source = FileSource(scenes.classes, scenes.records)
+    source.exclusive, source.load = exclusive, scenes.load
+    snapshot = kept(tmp_path / "maps", source, lambda index, _: np.full((4, 4), index > 0, np.uint8), (4, 4))
+    right = {
+        record.image_id: np.isin(range(len(source.classes)), record.labels).astype(float) for record in source.records
+    }
+    first, *rest = source.records
+    assert "direct_miou" in score(snapshot, source, probabilities=right).scores
+    mistaken = 1 - right[first.image_id]
+    evaluation = score(snapshot, source, probabilities=right | {first.image_id: mistaken})
+    assert {"direct_miou", "direct_miou_best"}.isdisjoint(evaluation.scores)
+    assert {"seed_miou", "recall"} <= evaluation.scores.keys()
+    (note,) = (note for note in evaluation.notes if "direct" in note)
+    assert "the store has none of a predicted class of 1 of 6 images; `attn maps MODEL classes=both" in note
+    unmasked = FileSource(source.classes, [replace(first, mask=None), *rest])
+    unmasked.exclusive = exclusive
+    unmasked.load = lambda index, **_: replace(scenes.load(index), mask=scenes.load(index).mask if index else None)
+    without = score(snapshot, unmasked, probabilities=right | {first.image_id: mistaken})
+    assert "direct_miou" in without.scores, "an image without a mask is not scored"

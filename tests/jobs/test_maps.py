@@ -118,6 +118,14 @@ def test_stored_maps_score_as_the_models_own(root: Path) -> None:
     again = evaluate.run(evaluate.load(f"{written.run_id}/store@{written.store_version}", options))
     assert again.protocols == stored.protocols
     assert again.scores == stored.scores
+    # Mistakes count in the direct protocol, so maps of the given labels alone are not enough for it.
+    labels = run(load("first", [f"root={root}", "probability=0.4", "output.grid=[48, 48]"])).store
+    assert any(set(one.maps) > set(one.record.labels) for one in seen(root, grid=None, predicted=True))
+    refined = run(load(str(labels), [f"root={root}", "maps.refine.name=pamr", "maps.refine.size=48"])).store
+    for location in (labels, refined):
+        lacking = evaluate.run(evaluate.load(location, options))
+        assert lacking.scores.keys() == stored.scores.keys() - {"direct_miou", "direct_miou_best"}
+        assert any("direct" in note and "classes=both probability=0.4`" in note for note in lacking.notes)
 
 
 def test_stored_maps_of_several_scales_score_and_are_described_as_the_models_own(root: Path) -> None:
