@@ -15,6 +15,7 @@ __all__ = [
     "Document",
     "PlacedOverride",
     "dump_values",
+    "fields_in",
     "layered",
     "override_location",
     "text_name",
@@ -33,25 +34,16 @@ from typing import Any, Self
 
 import yaml
 
+from attn.config.exclusive import CROSS_ENTROPY, EXCLUSIVE, HEAD_RATES, SOURCE, STEEPEST, is_exclusive
 from attn.errors import ConfigError, Fault
 from attn.parsing import RESOLVERS, ParseError, compose_yaml, require_tag, scalar_of, text_of_node
 from attn.redaction import without_secrets
 
 Path = tuple[str, ...]
 
-DATA, SOURCE = "data", "source"
-"""The field that selects a source of data, labels or maps. The other fields of its section depend on the source."""
-SOURCE_INDEPENDENT = frozenset({"on_error", "single_label", "max_pixels"})
+DATA = "data"
+SOURCE_INDEPENDENT = frozenset({"on_error", "single_label", EXCLUSIVE, "max_pixels"})
 """Fields with the same meaning for every source."""
-EXCLUSIVE_SOURCES = frozenset({"folder", "look_alikes", "cifar10", "cifar100", "caltech256"})
-"""Sources whose images have one label each."""
-CROSS_ENTROPY = frozenset({"gain", "grad_cam", "icasc"})
-"""Methods that train on such sources by cross-entropy: its gradient is about as many times that of the soft margin, the
-loss of several labels an image, as there are classes."""
-STEEPEST = 10.0
-"""The largest `optimizer.multipliers.head_weight` with which training starts well on them; the field's default."""
-HEAD_RATES = ("head_weight", "head_bias")
-
 OVERRIDE = "override"
 RECIPE_PREFIX, BASE = "recipe ", "base"
 """The names in messages of a recipe's text, before its own name, and of the run that a sweep searches."""
@@ -138,6 +130,7 @@ class Document:
         former = values.get(SOURCE) if isinstance(values, dict) else None
         if not isinstance(former, str) or not isinstance(source, str) or former == source:
             return
+        was = is_exclusive(values)
         for key in [key for key in values if key != SOURCE and key not in SOURCE_INDEPENDENT]:
             self.drop((*path[:-1], key))
         beside: Any = self.values
@@ -148,15 +141,32 @@ class Document:
             return
         if isinstance(validation, dict) and "split" in validation:
             self.drop((*path[:-2], "validation", "split"))
-        self._note_head_rates((*path[:-2], "optimizer", "multipliers"), former, source)
+        self._note_head_rates(path[:-2], was, is_exclusive({**values, SOURCE: source}))
 
-    def _note_head_rates(self, multipliers: Path, former: str, source: str) -> None:
-        """Keep in mind a recipe's rates of the head for several labels, if the new source has one label an image."""
-        if source not in EXCLUSIVE_SOURCES:
+    def change_exclusive(self, path: Path, exclusive: Any) -> None:
+        """Keep the head's learning rates in mind, if a `data.exclusive` is about to change.
+
+        Args:
+            path: Path of the field.
+            exclusive: Its new value.
+        """
+        values = self._at(path[:-1])
+        if path[-2:] == (DATA, EXCLUSIVE) and isinstance(values, dict) and isinstance(exclusive, bool):
+            self._note_head_rates(path[:-2], is_exclusive(values), exclusive)
+
+    def _note_head_rates(self, section: Path, was: bool, exclusive: bool) -> None:
+        """Keep in mind a recipe's rates of the head for several labels, if the new data has one label an image.
+
+        Args:
+            section: Path of the training.
+            was, exclusive: Whether the former and the new data have one label an image.
+        """
+        multipliers = (*section, "optimizer", "multipliers")
+        if not exclusive:
             self.former_rates = {path: place for path, place in self.former_rates.items() if path[:-1] != multipliers}
             return
         weight = self._at((*multipliers, HEAD_RATES[0]))
-        if former in EXCLUSIVE_SOURCES or not isinstance(weight, int | float) or weight <= STEEPEST:
+        if was or not isinstance(weight, int | float) or weight <= STEEPEST:
             return
         for rate in ((*multipliers, name) for name in HEAD_RATES):
             place = self.locations.get(rate, "")
@@ -237,16 +247,23 @@ def layered(*documents: Document) -> Document:
             joined.locations[()] = document.locations[()]
         for path, source in sources_in(document.values):
             joined.change_source(path, source)
+        for path, exclusive in fields_in(document.values, EXCLUSIVE):
+            joined.change_exclusive(path, exclusive)
         _merge(joined, document, document.values, ())
     return joined
 
 
 def sources_in(values: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Path and value of every `source` field below a path."""
+    return fields_in(values, SOURCE, path)
+
+
+def fields_in(values: dict[str, Any], name: str, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Path and value of every field of a name below a path."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from sources_in(value, (*path, key))
-        elif key == SOURCE:
+            yield from fields_in(value, name, (*path, key))
+        elif key == name:
             yield (*path, key), value
 
 

@@ -32,11 +32,11 @@ from attn.config.document import (
     DATA,
     OVERRIDE,
     SOURCE,
-    STEEPEST,
     Document,
     Path,
     PlacedOverride,
     dump_values,
+    fields_in,
     layered,
     override_location,
     parse_override,
@@ -44,6 +44,7 @@ from attn.config.document import (
     sources_in,
     text_name,
 )
+from attn.config.exclusive import EXCLUSIVE, STEEPEST
 from attn.errors import ConfigError, Fault
 from attn.notices import print_once
 from attn.redaction import without_secrets
@@ -124,11 +125,14 @@ def override(document: Document, overrides: list[str]) -> None:
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
     assignments = [(text, *item) for text, item in parsed if not isinstance(item, Fault)]
-    chosen: dict[Path, Any] = {}
+    chosen, exclusive = dict[Path, Any](), dict[Path, Any]()
     for _, path, value in assignments:
         chosen |= sources_in({path[-1]: value}, path[:-1])
+        exclusive |= fields_in({path[-1]: value}, EXCLUSIVE, path[:-1])
     for path, source in chosen.items():
         document.change_source(path, source)
+    for path, value in exclusive.items():
+        document.change_exclusive(path, value)
     for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
         if isinstance(text, PlacedOverride):
@@ -139,11 +143,13 @@ def _tell_dropped(document: Document, rates: Mapping[Path, Any]) -> None:
     """Say which rates of a recipe do not hold for the chosen data."""
     for section in dict.fromkeys(path[:-3] for path in rates):
         data, own = document.section(section[0]) if section else document, ".".join((*section, ""))
-        source = data.section("data").values.get(SOURCE)
+        values = data.section(DATA).values
+        declared = values.get(EXCLUSIVE) is True
+        why = f"{EXCLUSIVE}=true says that images have" if declared else f"source={values.get(SOURCE)} has"
         named = [f"{'.'.join(path)}={value:g}" for path, value in rates.items() if path[:-3] == section]
         be = "is" if len(named) == 1 else "are"
         print_once(
-            f"note: {own}data.source={source} has one label an image, so {' and '.join(named)}, which {be} for "
+            f"note: {own}data.{why} one label an image, so {' and '.join(named)}, which {be} for "
             f"several, {be} left out: {STEEPEST:g} holds"
         )
 

@@ -16,8 +16,14 @@ import numpy as np
 from attn import progress
 from attn.data.class_check import class_findings
 from attn.data.decode import BUDGET, read_mask, read_saliency
+from attn.data.label_check import constant_labels_fault, one_label_notice
 from attn.data.sample import Example, Record
-from attn.data.source import MAX_CLASSES, Source, SourceConfig, collected_faults, constant_labels_fault
+from attn.data.source import (
+    MAX_CLASSES,
+    Source,
+    SourceConfig,
+    collected_faults,
+)
 from attn.errors import DataError
 from attn.files.locations import FileFault, name_of
 from attn.wording import counted
@@ -186,10 +192,10 @@ def check(source: Source, *, threads: int = 8) -> Report:
 
 
 def _check_labels(source: Source) -> list[Finding]:
-    """A finding if all images have the same labels; only a warning if classes are not exclusive."""
+    """A finding if all images have the same labels, only a warning if classes are not exclusive; or one label each."""
     fault = constant_labels_fault(source)
     if fault is None:
-        return []
+        return [Finding("warning", "labels", "data", text) for text in filter(None, [one_label_notice(source)])]
     return [Finding("error" if source.exclusive else "warning", "labels", "data", fault)]
 
 

@@ -15,7 +15,6 @@ __all__ = [
     "raise_all",
     "require_folder",
     "require_images",
-    "constant_labels_fault",
     "require_unique",
     "validation_split",
 ]
@@ -85,12 +84,16 @@ class SourceConfig(Variant, tag="source"):
         split: Which part of the data to use.
         on_error: What to do about a missing or broken file: stop the run, or skip, count and log it.
         single_label: Keep only images with exactly one class.
+        exclusive: Whether every image has exactly one class by design of the data. Then GAIN, Grad-CAM and ICASC train
+            by softmax and cross-entropy, and accuracy is scored; an image with another number of labels is an error.
+            None: as the source has it; a folder for each class and the sets for classification are exclusive.
         max_pixels: Maximum pixels of an image; a larger one counts as broken. Limits the memory for decoding.
     """
 
     split: str = "train"
     on_error: OnError = "raise"
     single_label: bool = False
+    exclusive: bool | None = None
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
 
     @classmethod
@@ -107,11 +110,13 @@ class SourceConfig(Variant, tag="source"):
         Raises:
             DataError: Depends on the kind of source.
         """
-        from attn.data.view import single_labelled  # a view is itself a source
+        from attn.data.view import declared_exclusive, single_labelled  # a view is itself a source
 
         if self.single_label:
-            return single_labelled(self.open())
-        return self.open() if labels else self.open_unlabelled()
+            source = single_labelled(self.open())
+        else:
+            source = self.open() if labels else self.open_unlabelled()
+        return source if self.exclusive is None else declared_exclusive(source, self.exclusive, labels=labels)
 
     def open(self) -> Source:
         """The source with all images of the split."""
@@ -233,17 +238,6 @@ def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult:
         for record in records
     )
     return hashlib.sha256("\n".join(["\t".join(classes), *lines]).encode()).hexdigest()
-
-
-def constant_labels_fault(source: Source) -> str | None:
-    """A message if all images have the same labels, so that a classifier cannot learn anything; else None."""
-    kinds = {record.labels for record in source.records}
-    if len(kinds) != 1:
-        return None
-    names = ", ".join(source.classes[label] for label in next(iter(kinds)))
-    way = "images of at least two classes" if source.exclusive else "images with and without each class"
-    labelled = f"have the label {names} and no other" if names else "have no label"
-    return f"all {len(source.records)} images {labelled}: a classifier cannot learn from them; give {way}"
 
 
 def require_unique(names: Sequence[str], locations: Sequence[str | None], what: str) -> None:

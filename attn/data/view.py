@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SourceView", "single_labelled", "with_classes"]
+__all__ = ["SourceView", "declared_exclusive", "single_labelled", "with_classes"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +13,9 @@ from attn.data.left_out import say_left_out
 from attn.data.sample import Example, Record
 from attn.data.source import OnError, Source, fingerprint
 from attn.errors import DataError
+from attn.wording import counted
+
+SHOWN = 4
 
 
 class SourceView:
@@ -51,6 +54,30 @@ def single_labelled(source: Source) -> SourceView:
     which = ("does not have exactly one class", "do not have exactly one class")
     say_left_out("data.single_label", len(indices), len(source.records), which)
     return SourceView(source, indices, source.classes)
+
+
+def declared_exclusive(source: Source, exclusive: bool, *, labels: bool = True) -> SourceView:
+    """The source with what the user says of its classes.
+
+    Args:
+        exclusive: See `Source`.
+        labels: Every image must have a label.
+
+    Raises:
+        DataError: The classes are exclusive, and an image has another number of labels than one.
+    """
+    allowed = (1,) if labels else (0, 1)
+    wrong = [record.title for record in source.records if len(record.labels) not in allowed] if exclusive else []
+    if wrong:
+        have = "does not have" if len(wrong) == 1 else "do not have"
+        raise DataError(
+            f"data.exclusive=true, but {len(wrong)} of {counted(len(source.records), 'image')} {have} exactly one "
+            f"label: {', '.join(wrong[:SHOWN])}{', ...' if len(wrong) > SHOWN else ''}. Correct their labels, leave "
+            "these images out by data.single_label=true, or leave data.exclusive out"
+        )
+    view = SourceView(source, range(len(source.records)), source.classes)
+    view.exclusive = exclusive
+    return view
 
 
 def with_classes(source: Source, classes: Sequence[str], *, name: str, other: str) -> Source:

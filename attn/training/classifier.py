@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 
 from attn.data.class_weights import ClassWeights, balanced_weights
 from attn.data.dataset import AttentionDataset
+from attn.data.label_check import constant_labels_fault
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
-from attn.data.source import Source, constant_labels_fault
+from attn.data.source import Source
 from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.evaluation.score import OF_MAPS

@@ -38,7 +38,7 @@ NOT_INPUTS = {"root", "tracking", "record_in_training"}
 ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CheckpointConfig: ("best",),
     TrainingConfig: ("class_weights", "early_stopping", "sampling"),
-    SourceConfig: ("max_pixels",),
+    SourceConfig: ("max_pixels", "exclusive"),
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
     InputConfig: ("interpolation",),

@@ -154,8 +154,6 @@ def train_here(
     components = world.all_or_raise(lambda: build_components(config, rank=0, world=1, sources=run.sources))
     accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder, run.store))
     scorer = Scorer(objective, config, run.sources)
-    if not objective.of_epoch and isinstance(components, ClassifierComponents):
-        world.all_or_raise(lambda: components.refiner)  # what it lacks is found before the first step
     trainer = Trainer(config, world, components, accumulator, scorer)
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
     reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))

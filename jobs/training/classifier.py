@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from attn.config.exclusive import CROSS_ENTROPY
+from attn.data.label_check import one_label_notice
 from attn.data.source import Source
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
@@ -33,12 +33,13 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     config = run.config
     components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
     check_selection(run)
-    if config.validation.maps.refine is not None:
-        config.validation.maps.refine.open(torch.device("cpu"))  # what it lacks shows now, and not after an epoch
+    _ = components.refiner  # what it lacks shows now, and not after an epoch
     validated = None if components.val_dataset is None else components.val_dataset.source
     more = [] if components.source_batches is None else [components.source_batches.dataset.source]
     notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
     notices += input_notices(config.input, config.model.name)
+    if config.method.variant in CROSS_ENTROPY and (text := one_label_notice(components.source)):
+        notices.append(text)
     notices += warmup_notices(config, _epochs(config, len(components.sampler)))
     tell_notices(notices)
     fields: dict[str, Any] = {"notices": notices, "store": None}

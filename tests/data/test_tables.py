@@ -13,9 +13,10 @@ import pytest
 from pyarrow import parquet
 
 from attn.data.cells import text_of
+from attn.data.label_check import constant_labels_fault
 from attn.data.names import sort_class_names
 from attn.data.sample import Record
-from attn.data.source import FileSource, Source, constant_labels_fault
+from attn.data.source import FileSource, Source
 from attn.data.sources import FolderConfig, ManifestConfig
 from attn.data.sources.label_file import read_label_file
 from attn.errors import DataError

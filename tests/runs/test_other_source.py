@@ -86,6 +86,7 @@ def test_rates_of_the_head_that_stay_whatever_the_source() -> None:
 
 
 FOLDER = "data.source=folder data.root=/x"
+OF_TABLE = "data.source=manifest data.manifest=/t.csv"
 IN_FILE = "data: {source: folder, root: /x}\n"
 OWN = "optimizer: {multipliers: {head_weight: 50}}\n"
 
@@ -103,6 +104,15 @@ OWN = "optimizer: {multipliers: {head_weight: 50}}\n"
         ("recipe: oaa\n" + IN_FILE, "method.name=grad_cam", (10, 10), ["head_weight", "head_bias"]),
         ("recipe: gain\n" + IN_FILE, "method.name=oaa model.head=conv", (100, 100), []),
         ("recipe: gain\n" + IN_FILE, "data.source=coco data.root=/x", (100, 100), []),
+        ("recipe: gain\n", "data.exclusive=true", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\n", OF_TABLE + " data.exclusive=true", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\ndata: {source: coco, root: /x, exclusive: true}\n", "", (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\ndata: {source: coco, root: /x, exclusive: true}\n", "data.exclusive=false", (100, 100), []),
+        ("recipe: gain\ndata: {exclusive: true}\n", OF_TABLE, (10, 10), ["head_weight", "head_bias"]),
+        ("recipe: gain\ndata: {exclusive: true}\n" + OWN, "", (50, 10), ["head_bias"]),
+        ("recipe: gain\n" + IN_FILE, "data.exclusive=false", (100, 100), []),
+        ("recipe: gain\n", FOLDER + " data.exclusive=false", (100, 100), []),
+        ("recipe: oaa\n", "data.exclusive=true", (100, 100), []),
     ],
 )
 def test_a_rate_of_the_recipe_s_that_does_not_hold_is_named_and_one_s_own_stays(
