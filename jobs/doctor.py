@@ -17,6 +17,7 @@ from attn.health.node import Facts, inspect_node
 from attn.health.root_checks import check_conditional_writes, probe_under
 from attn.tracking.address import tracking_uri
 from attn.tracking.model_lookup import ModelLookup
+from jobs.ray_cluster.capacity import cluster_capacity
 from jobs.ray_cluster.session import ray_session
 
 NODE_SECONDS = 120.0
@@ -66,9 +67,15 @@ def run(lookup: ModelLookup, *, address: str | None = None) -> DoctorResult:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A node's facts, and the seconds by which its clock is ahead: `skew`, known to within `uncertainty`."""
+    """What a node said.
+
+    Attributes:
+        gpus: That Ray gives to runs there.
+        skew: Seconds by which its clock is ahead, known to within `uncertainty`.
+    """
 
     facts: Facts
+    gpus: int
     skew: float
     uncertainty: float
 
@@ -78,12 +85,13 @@ def _cluster(address: str, root: str, local: Facts) -> list[tuple[str, Finding]]
     try:
         with ray_session(address), probe_under(root) as (probe, content):
             findings.append(("cluster", _authentication()))
+            findings.append(("cluster", _gpus()))
             answers = _ask(root, probe)
             for node, answer in answers.items():
                 if isinstance(answer, Finding):
                     findings.append((node, answer))
                     continue
-                own = judge(answer.facts)
+                own = judge(answer.facts, answer.gpus)
                 own.append(judge_clock(node, answer.skew, answer.uncertainty))
                 own.append(judge_probe(answer.facts, content, root))
                 findings += [(node, finding) for finding in own]
@@ -103,7 +111,7 @@ def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
 
     answers: dict[str, _Answer | Finding] = {}
     deadline = time.monotonic() + NODE_SECONDS
-    asked: dict[str, tuple[Any, Any]] = {}
+    asked: dict[str, tuple[Any, Any, int]] = {}
     for node in ray.nodes():
         name = str(node["NodeManagerAddress"])
         name = name if name not in asked else f"{name} ({node['NodeID'][:6]})"
@@ -113,11 +121,12 @@ def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": pinned, "max_retries": 0}
         task: Any = ray.remote(inspect_node).options(**options)
-        asked[name] = task.remote(root, probe), ray.remote(_now).options(**options)
-    for name, (reference, clock) in asked.items():
+        gpus = int(node["Resources"].get("GPU", 0))
+        asked[name] = task.remote(root, probe), ray.remote(_now).options(**options), gpus
+    for name, (reference, clock, gpus) in asked.items():
         try:
             facts: Any = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
-            answers[name] = _Answer(facts, *_clock(clock))
+            answers[name] = _Answer(facts, gpus, *_clock(clock))
         except GetTimeoutError:
             text = f"no answer in {NODE_SECONDS:.0f} s"
             answers[name] = Finding("ray", "fail", text, "look at its logs: ray logs cluster")
@@ -139,6 +148,15 @@ def _clock(clock: Any) -> tuple[float, float]:
         end = time.time()
         tries.append((theirs - (start + end) / 2, (end - start) / 2))
     return min(tries, key=lambda one: one[1])
+
+
+def _gpus() -> Finding:
+    """What the cluster has, and what its autoscaler may start."""
+    capacity = cluster_capacity()
+    if capacity.unknown is not None:
+        text = f"{capacity.gpus_in_words}; which machines it may start is not known: {capacity.unknown}"
+        return Finding("gpus of the cluster", "warn", text, "set cluster.device=gpu for runs on machines to come")
+    return Finding("gpus of the cluster", "ok", capacity.gpus_in_words)
 
 
 def _authentication() -> Finding:

@@ -126,7 +126,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     hooks, training = hooks_of(config), TrainingRun(config, folder)
     folder.update(**hooks.validate(training))
     with publish_on_error(training):
-        outcome = _fit(hooks.prepare(training), folder, may_autoscale=True)
+        outcome = _fit(hooks.prepare(training), folder, session_outlives_run=True)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         return export_model(training, record=False)
@@ -138,7 +138,7 @@ def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None)
         shown = TrainingProgress(training.config.cluster.workers, training.config.checkpoint.best)
         with ray_session(address), shown, follow(Channel(folder.run_id), shown, keep):
             prepared = hooks_of(training.config).prepare(training)
-            outcome = _fit(prepared, folder, may_autoscale=address is not None)
+            outcome = _fit(prepared, folder, session_outlives_run=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         check_claim(folder)
@@ -166,18 +166,18 @@ def _result(folder: RunFolder, state: RunState) -> TrainResult:
     )
 
 
-def _fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
+def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
     from ray.exceptions import RayError
     from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
     from ray.train import RunConfig as RayRunConfig
-    from ray.train.torch import TorchConfig
 
+    from jobs.ray_cluster.process_group import NodeAddressConfig
     from jobs.ray_cluster.ray_trainer import LeanTrainer
     from jobs.runs.checkpoints import ray_storage
     from jobs.training.worker import KEEP_SCORE, train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
-    resources = plan_resources(config.cluster, may_autoscale=may_autoscale)
+    resources = plan_resources(config.cluster)
     folder.update(threads=resources.threads)
     path, filesystem = ray_storage(folder.uri)
     loop = {
@@ -188,9 +188,9 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[s
     }
     trainer = LeanTrainer(
         train_worker,
-        session_outlives_run=may_autoscale,
+        session_outlives_run=session_outlives_run,
         train_loop_config=loop,
-        torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+        torch_config=NodeAddressConfig(backend=resources.backend, timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
         ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from attn.health.finding import Finding
 from attn.health.node import SHARED_MEMORY, Facts
 from attn.maps.dense_crf import AFTER_LAST_PYTHON
+from attn.wording import counted
 
 GIB = 2**30
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, GIB
@@ -16,9 +17,13 @@ SKEW_WARN, SKEW_FAIL = 2.0, 60.0
 """Seconds. Amazon S3 refuses requests with clocks off by 15 minutes; file times, leases and logs need better ones."""
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """Judge the facts about one machine."""
-    return [_packages(facts), _crf(facts), *_disks(facts), _threads(facts), _gpus(facts)]
+def judge(facts: Facts, offered: int | None = None) -> list[Finding]:
+    """Judge the facts about one machine.
+
+    Args:
+        offered: GPUs that Ray gives to runs there; None for a machine that is no node of a cluster.
+    """
+    return [_packages(facts), _crf(facts), *_disks(facts), _threads(facts), _gpus(facts, offered)]
 
 
 def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
@@ -102,5 +107,16 @@ def _threads(facts: Facts) -> Finding:
     )
 
 
-def _gpus(facts: Facts) -> Finding:
-    return Finding("gpu", "ok", ", ".join(facts.gpus) or "none; everything runs on the CPU")
+def _gpus(facts: Facts, offered: int | None) -> Finding:
+    check, there = "gpu", len(facts.gpus)
+    if facts.gpu_fault is not None:
+        fix = "install a driver for the CUDA of PyTorch (python -c 'import torch; print(torch.version.cuda)')"
+        return Finding(check, "fail", f"PyTorch cannot use the GPU: {facts.gpu_fault}", fix)
+    if offered is not None and offered > there:
+        fix = "give the container its GPUs: --runtime=nvidia or --gpus=all of Docker, nvidia.com/gpu of Kubernetes"
+        return Finding(check, "fail", f"Ray offers {counted(offered, 'GPU')}, PyTorch sees {there}", fix)
+    if offered is not None and offered < there:
+        fix = f"start the node with --num-gpus={there}"
+        text = f"Ray offers {offered} of {counted(there, 'GPU')}: no run can use the others"
+        return Finding(check, "warn", text, fix)
+    return Finding(check, "ok", ", ".join(facts.gpus) or "none on this machine")

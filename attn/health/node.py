@@ -32,6 +32,8 @@ class Facts:
         cores: Number of cores that this process may use.
         threads: Number of threads that PyTorch uses.
         omp_num_threads: OMP_NUM_THREADS, if set.
+        gpus: Names of the GPUs that PyTorch can use.
+        gpu_fault: Why PyTorch cannot use the GPUs that there are; None if it can.
         disks: (free, total) bytes by path.
         probe: Content of the file that the first machine wrote below the root, which shows that the root is shared;
             None if it cannot be read, for the reason in `probe_fault`.
@@ -49,6 +51,7 @@ class Facts:
     threads: int
     omp_num_threads: str | None
     gpus: tuple[str, ...] = ()
+    gpu_fault: str | None = None
     disks: dict[str, tuple[int, int]] = field(default_factory=dict)
     probe: str | None = None
     probe_fault: str | None = None
@@ -64,6 +67,7 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
     import torch
 
     packages, unmet = _packages()
+    gpus, gpu_fault = _gpus()
     text, fault = _read(probe)
     return Facts(
         host=platform.node(),
@@ -77,7 +81,8 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1),
         threads=torch.get_num_threads(),
         omp_num_threads=os.environ.get("OMP_NUM_THREADS"),
-        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        gpus=gpus,
+        gpu_fault=gpu_fault,
         disks=_disks(root),
         probe=text,
         probe_fault=fault,
@@ -104,6 +109,15 @@ def _packages() -> tuple[dict[str, str | None], tuple[str, ...]]:
         if have is None or not requirement.specifier.contains(have, prereleases=True):
             unmet.append(f"{requirement} (there is {have or 'none'})")
     return results, tuple(unmet)
+
+
+def _gpus() -> tuple[tuple[str, ...], str | None]:
+    import torch
+
+    try:  # the driver may count a GPU and be too old for PyTorch's CUDA
+        return tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())), None
+    except (RuntimeError, AssertionError) as error:
+        return (), str(error).strip().splitlines()[0]
 
 
 def _crf_fault() -> str | None:

@@ -125,7 +125,10 @@ class ClusterConfig(Config):
 
     Attributes:
         workers: Processes that train together.
-        device: `auto`: a GPU where there is one.
+        device: `auto`: GPUs where each worker can have its own, also on machines that the cluster would start for them;
+            else CPUs.
+        gpus_per_worker: Part of a GPU for each worker. With 0.5 two workers, or two trials of a sweep, share one; its
+            memory must hold both.
         threads: Threads of each CPU worker; chosen from the cores where it is not given. More threads than cores cost a
             factor of ten.
         data_workers: Processes that load data, for each worker; 0: the worker loads its own.
@@ -135,6 +138,7 @@ class ClusterConfig(Config):
 
     workers: int = Field(default=1, ge=1, le=4096)
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    gpus_per_worker: float = Field(default=1.0, gt=0, le=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
     data_workers: int = Field(default=0, ge=0, le=256)
     max_failures: int = Field(default=3, ge=0)

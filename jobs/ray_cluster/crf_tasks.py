@@ -7,14 +7,16 @@ __all__ = ["RayCrfPool"]
 from collections.abc import Callable
 from typing import Any
 
+from jobs.ray_cluster.capacity import cluster_capacity
+
 
 class RayCrfPool:
-    """Every core of the cluster, in a session that is up; see `attn.segmentation.crf_pool.CrfPool`."""
+    """Every core that the cluster can have, in a session that is up; see `attn.segmentation.crf_pool.CrfPool`."""
 
     def __init__(self) -> None:
         import ray
 
-        self.size = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.size = max(1, sum(machine.cores for machine in cluster_capacity().machines))
         self._task: Any = ray.remote(_call).options(num_cpus=1, scheduling_strategy="SPREAD")
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> _Task:

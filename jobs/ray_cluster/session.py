@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Resources", "plan_resources", "ray_session", "threads_of"]
+__all__ = ["Resources", "plan_resources", "ray_session", "threads_of", "uses_gpus"]
 
 import contextlib
 import logging
@@ -20,6 +20,7 @@ from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
 from attn.proxies import bypass_proxies_for_loopback
 from attn.training.config import ClusterConfig
+from jobs.ray_cluster.capacity import Machine, cluster_capacity, places
 
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
 ENVIRONMENT = {
@@ -42,6 +43,11 @@ class Resources:
     use_gpu: bool
     threads: int
     per_worker: dict[str, float]
+
+    @property
+    def backend(self) -> str:
+        """What exchanges gradients: NCCL refuses two processes on one GPU."""
+        return "nccl" if self.per_worker.get("GPU", 0) >= 1 else "gloo"
 
 
 @contextlib.contextmanager
@@ -125,46 +131,64 @@ def _start_local(options: dict[str, Any]) -> None:
         ray.init("local", **options)
 
 
-def _uses_gpus(cluster: ClusterConfig, gpus: int) -> bool:
-    return cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+def uses_gpus(cluster: ClusterConfig, machines: Sequence[Machine]) -> bool:
+    """Whether workers train on GPUs: as the config says, or by `auto` where each of them can have its own."""
+    if cluster.device != "auto":
+        return cluster.device == "gpu"
+    return places(machines, cluster.threads or 1, cluster.gpus_per_worker) >= cluster.workers
 
 
-def threads_of(cluster: ClusterConfig, cores: Sequence[int], gpus: int) -> int:
-    """The threads of each worker.
+def threads_of(cluster: ClusterConfig, machines: Sequence[Machine]) -> int:
+    """The threads of each worker: as many as let all of them run on the machines at once.
 
-    Args:
-        cores: Of each machine.
-        gpus: Of all machines.
+    Workers on CPUs leave machines with GPUs alone, where the others hold them all.
     """
     if cluster.threads is not None:
         return cluster.threads
+    gpus = cluster.gpus_per_worker if uses_gpus(cluster, machines) else 0
+    without = [machine for machine in machines if not machine.gpus]
+    if not gpus and places(without, 1, 0) >= cluster.workers:
+        machines = without
+    most = 1 + cluster.data_workers if gpus else max((machine.cores for machine in machines), default=1)
     threads = 1
-    while sum(core // (threads + 1) for core in cores) >= cluster.workers:
+    while threads < most and places(machines, threads + 1, gpus) >= cluster.workers:
         threads += 1
-    return min(threads, 1 + cluster.data_workers) if _uses_gpus(cluster, gpus) else threads
+    return threads
 
 
-def plan_resources(cluster: ClusterConfig, *, may_autoscale: bool = False) -> Resources:
-    """Spread the cluster's cores over the workers: never more threads than cores.
+def plan_resources(cluster: ClusterConfig) -> Resources:
+    """Spread the cores of the session that is up over the workers: never more threads than cores.
 
-    Args:
-        may_autoscale: The cluster starts machines when they are asked for: what it lacks now is no fault.
+    Machines that the cluster's autoscaler may start count as those that are up.
 
     Raises:
         RunError: The cluster cannot hold the workers that the config asks for.
     """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    use_gpu = _uses_gpus(cluster, gpus)
-    if use_gpu and gpus < cluster.workers and not may_autoscale:
-        raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
-    threads = threads_of(cluster, cores, gpus)
-    if sum(core // threads for core in cores) < cluster.workers and not may_autoscale:
+    capacity = cluster_capacity()
+    machines = capacity.machines
+    use_gpu = uses_gpus(cluster, machines)
+    gpus = cluster.gpus_per_worker if use_gpu else 0
+    threads = threads_of(cluster, machines)
+    if capacity.unknown is not None:
+        progress.say(
+            f"notice: it is not known which machines this cluster may start ({capacity.unknown}); planned for those "
+            f"that are up. Set cluster.device and cluster.threads, if others shall be used"
+        )
+    elif use_gpu and places(machines, 0, gpus) < cluster.workers:
+        raise RunError(
+            f"cluster.workers={cluster.workers} need {gpus:g} GPUs each; {capacity.gpus_in_words}. Use fewer workers, "
+            "cluster.device=cpu or a smaller cluster.gpus_per_worker"
+        )
+    elif places(machines, threads, gpus) < cluster.workers:
+        beside = f" beside a GPU of the {sum(machine.gpus for machine in machines)}" if use_gpu else ""
         raise RunError(
             f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
-            f"than the {sum(cores)} there are; use fewer workers or cluster.threads"
+            f"than the {sum(machine.cores for machine in machines)} there are{beside}; use fewer workers or "
+            "cluster.threads"
         )
-    return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": 1} if use_gpu else {})})
+    elif cluster.device == "auto" and not use_gpu and any(machine.gpus for machine in machines):
+        progress.say(
+            f"notice: cluster.workers={cluster.workers} train on CPUs, because {capacity.gpus_in_words}; use fewer "
+            "workers to train on GPUs"
+        )
+    return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": gpus} if use_gpu else {})})

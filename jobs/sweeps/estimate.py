@@ -20,13 +20,14 @@ from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
 from attn.wording import counted
+from jobs.ray_cluster.capacity import cluster_capacity
 from jobs.ray_cluster.session import threads_of
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.comparable import comparable_fields
 from jobs.sweeps.costs import Costs, SecondsByPart, run_parts, sweep_parts
 from jobs.sweeps.measurements import kept_measurement
-from jobs.sweeps.plan import Plan, cores_and_gpus, epochs_of, trainings
+from jobs.sweeps.plan import Plan, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
@@ -129,8 +130,7 @@ def earlier_epochs(config: RunConfig, root: str, threads: int | None = None) -> 
         threads: Of a worker; left out, what the config says or else what the machine gives to it.
     """
     if threads is None:
-        cores, gpus = cores_and_gpus()
-        threads = threads_of(config.cluster, [cores], gpus)
+        threads = threads_of(config.cluster, cluster_capacity().machines)
     wanted, times, names, seen = (
         comparable_fields(config.resolved_versions()),
         list[float](),

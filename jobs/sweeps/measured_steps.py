@@ -26,16 +26,16 @@ from attn.runs.sweep.config import Objective
 from attn.runs.table import KINDS, build_components
 from attn.scratch import scratch_folder
 from attn.training.checkpoint import Position
-from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from jobs.ray_cluster.capacity import cluster_capacity
 from jobs.ray_cluster.session import threads_of
 from jobs.sweeps.comparable import warmup_share
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import quantiles
-from jobs.sweeps.plan import Plan, cores_and_gpus
+from jobs.sweeps.plan import Plan
 from jobs.sweeps.trial_training import Scorer
 
 STEPS = 5
@@ -71,7 +71,7 @@ def measured_costs(
     }
     evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
-    threads = plan.threads if plan is not None else _threads(config.cluster)
+    threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity().machines)
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = warmup_share(config)
     results: list[tuple[float, _Measured]] = []
@@ -96,12 +96,6 @@ def measured_costs(
         ray=start[0],
         workers=start[1],
     )
-
-
-def _threads(cluster: ClusterConfig) -> int:
-    """The threads that each worker of a training has."""
-    cores, gpus = cores_and_gpus()
-    return threads_of(cluster, [cores], gpus)
 
 
 @contextlib.contextmanager

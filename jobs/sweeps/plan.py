@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["Plan", "cores_and_gpus", "epochs_of", "make_plan", "remaining", "trainings"]
+__all__ = ["Plan", "epochs_of", "make_plan", "remaining", "trainings"]
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
 from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
 from attn.wording import counted
+from jobs.ray_cluster.capacity import Machine, cluster_capacity, places
+from jobs.ray_cluster.session import threads_of, uses_gpus
 
 if TYPE_CHECKING:
     from jobs.sweeps.estimate import Estimate
@@ -81,7 +82,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     """Count the trials and epochs of a sweep, and divide the machine among its trials.
 
     Args:
-        cores, gpus: Of the cluster; left out, those of the Ray session that is up or of this machine.
+        cores, gpus: Of this machine; left out, those of the Ray session that is up, with the machines that it may
+            start, or of this machine.
 
     Raises:
         AttnError: The data cannot be read, or lacks what the objective is computed from.
@@ -91,19 +93,17 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     parts = trainings(trial)
     clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
     cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
-    if cores is None or gpus is None:
-        all_cores, all_gpus = cores_and_gpus()
-        cores, gpus = cores or all_cores, all_gpus if gpus is None else gpus
+    machines = cluster_capacity().machines if cores is None or gpus is None else (Machine(gpus, cores),)
     one = in_one_process(trial)
-    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
-    least = cluster.workers * (cluster.threads or 1)
-    room = gpus // cluster.workers if use_gpu else cores // least
+    use_gpu = uses_gpus(cluster, machines)
+    gpus_each = cluster.gpus_per_worker if use_gpu else 0
+    room = places(machines, cluster.threads or 1, gpus_each) // cluster.workers
     parallel = max(1, min(config.parallel or room, room, config.trials))
-    threads = cluster.threads or max(1, cores // (parallel * cluster.workers))
+    threads = threads_of(cluster.model_copy(update={"workers": parallel * cluster.workers}), machines)
     # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
-        per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
+        per_trial = {"CPU": threads, **({"GPU": gpus_each} if use_gpu else {})}
     epochs = max(sum(map(epochs_of, trainings(one))) for one in (trial, *_of_other_lengths(config, base)))
     first = min(differs_after(trial, config.space, config.objective.metric) or 1, epochs)
     return Plan(
@@ -131,20 +131,6 @@ def remaining(plan: Plan, rows: Sequence[Row]) -> Plan:
     done = sum(min(row.epoch, plan.epochs) for row in rows if not row.ended)
     epochs = round(plan.epochs_in_all * trials / plan.trials) - done
     return replace(plan, trials=trials, epochs_in_all=max(0, epochs))
-
-
-def cores_and_gpus() -> tuple[int, int]:
-    """The cores and GPUs of the Ray session that is up, or of this machine."""
-    import sys
-
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        resources = ray.cluster_resources()
-        return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    import torch
-
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1, torch.cuda.device_count()
 
 
 def trainings(trial: TrialConfig) -> list[RunConfig]:

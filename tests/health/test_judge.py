@@ -33,6 +33,22 @@ def test_one_fault_is_one_finding(change: dict[str, object], check: str, status:
     assert (result.check, result.status, bool(result.fix)) == (check, status, True)
 
 
+@pytest.mark.parametrize(
+    ("change", "offered", "status", "text"),
+    [
+        ({}, None, "ok", "none on this machine"),
+        ({}, 0, "ok", "none on this machine"),
+        ({"gpus": ("H200",)}, 1, "ok", "H200"),
+        ({}, 2, "fail", "Ray offers 2 GPUs, PyTorch sees 0"),
+        ({"gpus": ("H200", "H200")}, 0, "warn", "Ray offers 0 of 2 GPUs: no run can use the others"),
+        ({"gpu_fault": "driver too old"}, 1, "fail", "PyTorch cannot use the GPU: driver too old"),
+    ],
+)
+def test_gpus_are_what_ray_offers(change: dict[str, object], offered: int | None, status: str, text: str) -> None:
+    (result,) = [finding for finding in judge(replace(WELL, **change), offered) if finding.check == "gpu"]
+    assert (result.status, result.text, bool(result.fix)) == (status, text, status != "ok")
+
+
 def test_all_machines_need_the_same_versions() -> None:
     assert judge_equal({"a": WELL, "b": WELL}).status == "ok"
     result = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})

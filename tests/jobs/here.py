@@ -20,7 +20,7 @@ from jobs.sweeps.trial_training import train_here
 from jobs.training.hooks import TrainingRun
 
 
-def fit_here(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
+def fit_here(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
     """In the place of `jobs.train._fit`: from the newest checkpoint to the last epoch, or to what stops it."""
     objective = Objective(metric="train/loss", mode="min")
     with tempfile.TemporaryDirectory() as scratch:

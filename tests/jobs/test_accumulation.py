@@ -177,10 +177,10 @@ def test_a_run_that_ends_early_shows_the_maps_of_its_last_checkpoint(
 ) -> None:
     """The workers have not published them: they do so before the next checkpoint."""
 
-    def fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
+    def fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
         with monkeypatch.context() as patch:
             patch.setattr(Accumulator, "publish", lambda accumulator, version: None)
-            fit_here(config, folder, may_autoscale=may_autoscale)
+            fit_here(config, folder, session_outlives_run=session_outlives_run)
         assert map_store.open(folder.path("store")).at().version == 0
         if isinstance(ending, BaseException):
             raise ending
@@ -200,10 +200,10 @@ def test_a_run_whose_model_cannot_be_written_shows_the_maps_of_its_last_checkpoi
     def full(training: TrainingRun[Any], **_: bool) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
+    def fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
         with monkeypatch.context() as patch:
             patch.setattr(Accumulator, "publish", lambda accumulator, version: None)
-            return fit_here(config, folder, may_autoscale=may_autoscale)
+            return fit_here(config, folder, session_outlives_run=session_outlives_run)
 
     monkeypatch.setattr(train, "_fit", fit)
     monkeypatch.setattr(train, "export_model", full)
@@ -217,8 +217,8 @@ def test_a_process_that_was_taken_for_dead_leaves_the_run_to_the_one_that_resume
 ) -> None:
     begun: list[Session] = []
 
-    def fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
-        outcome = fit_here(config, folder, may_autoscale=may_autoscale)
+    def fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
+        outcome = fit_here(config, folder, session_outlives_run=session_outlives_run)
         store = map_store.open(folder.path("store"))
         begun.append(store.begin(folder.run_id, from_version=1))
         folder.update(pid=1, process="another", host="elsewhere")
@@ -245,7 +245,7 @@ def test_a_process_that_was_taken_for_dead_leaves_the_run_to_the_one_that_resume
 def test_the_error_that_ends_a_run_is_not_hidden_by_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
+    def fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) -> dict[str, Any]:
         raise RunError("a worker died too often")
 
     def full(folder: RunFolder) -> str:

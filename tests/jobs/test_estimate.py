@@ -23,6 +23,7 @@ from attn.runs.texts import LOCAL_TEXTS
 from attn.training.classifier import ClassifierComponents
 from attn.training.run_config import RunConfig
 from attn.training.world import World
+from jobs.ray_cluster.capacity import Capacity, Machine
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import earlier_epochs, run_estimate, sweep_estimate
@@ -76,7 +77,7 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
 
 def test_the_number_of_threads_is_compared_with_what_was_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep's trial has its number in its config, and `attn train` in `run.json`; without one all cores are used."""
-    monkeypatch.setattr("jobs.sweeps.estimate.cores_and_gpus", lambda: (2, 0))
+    monkeypatch.setattr("jobs.sweeps.estimate.cluster_capacity", lambda: Capacity((Machine(gpus=0, cores=2),)))
     left(RunFolder(str(tmp_path), "trial"), config(tmp_path, "cluster.threads=1"), [1.0])
     left(RunFolder(str(tmp_path), "trained"), config(tmp_path), [2.0])
     RunFolder(str(tmp_path), "trained").update(threads=2)
