@@ -40,7 +40,6 @@ LONGEST_FIRST = (
     "services/test_ray_jobs.py",
     "services/test_jobs.py",
     "services/cli/test_jobs.py",
-    "services/test_output_redaction.py",
     "jobs/test_segment.py",
     "test_distribution.py",
     "jobs/test_accumulation.py",

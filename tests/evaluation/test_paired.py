@@ -33,14 +33,14 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "DRAWS", 500)
-    scores, labels = some_scores(120)
+    scores, labels = some_scores(60)
     result = paired.paired_changes(scores, labels)
     for group in range(2):
         for seed in range(2):
             assert result.scores[group, seed] == pytest.approx(plain_map(scores[group, seed], labels))
     rng, drawn = np.random.default_rng(11), []
     for _ in range(500):
-        images = rng.integers(0, 120, 120)
+        images = rng.integers(0, 60, 60)
         was, now = ([plain_map(one[images], labels[images]) for one in group] for group in scores)
         drawn.append([now[0] - was[0], now[1] - was[1], np.mean(now) - np.mean(was)])
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)

@@ -19,11 +19,14 @@ import pytest
 import sqlalchemy as sa
 
 from services.table import Job, JobTable
+from tests.leaks import leaks, under
 from tests.services.server import Server
 
 Serve = Callable[..., Server]
 ABSENT: dict[str, Any] = {"kind": "evaluate", "target": "absent"}
 TOKENS = {role: f"{role}-token-of-the-test" for role in ("read", "submit", "admin")}
+HIDDEN = {name: f"made-up-for-{name}" for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")}
+"""Secrets in the service's environment, which its jobs inherit."""
 
 
 def test_a_job_is_taken_once_runs_and_keeps_its_log(api: Server) -> None:
@@ -179,6 +182,34 @@ def test_tokens_have_roles_and_are_told_to_nobody(api: Server) -> None:
     api.until("roles", "cancelled", "failed")
 
 
+def test_what_a_job_and_the_service_say_and_leave(api: Server) -> None:
+    """No secret of the service's environment can be read in a log, an answer, a config or a record."""
+    hidden = HIDDEN | {"the service's token": TOKENS["admin"]}
+    said = f"nothing={' '.join(hidden.values())} http://somebody:made-up-for-a-uri@host"
+    hidden |= {"a URI's password": "made-up-for-a-uri"}
+    target = hidden["AWS_SECRET_ACCESS_KEY"]
+    answers = [
+        api.call(method, path, body)
+        for method, path, body in (
+            ("POST", "/plan", {"id": "told", "kind": "train", "target": "scenes_gain", "overrides": [said]}),
+            ("POST", "/jobs", {"id": "told", "kind": "evaluate", "target": target}),
+        )
+    ]
+    assert [answer[0] for answer in answers] == [422, 201]
+    api.until("told", "failed")
+    (api.root / "told" / "config.yaml").write_text(f"data: {{root: '{said}'}}")
+    more = (
+        "/jobs", "/jobs/told", "/jobs/told/log", "/jobs/told/log?follow=true", "/runs", "/runs/told", "/metrics",
+    )  # fmt: skip
+    answers += [api.call("GET", path) for path in more]
+    assert b"***" in answers[4][1]
+    shown = [(str(number), str(answer).encode()) for number, answer in enumerate(answers)]
+    assert leaks(hidden, shown) == []
+    left = [(name, content) for name, content in under(api.root / "told") if not name.endswith("config.yaml")]
+    assert left
+    assert leaks(hidden, left) == []
+
+
 def _forked(server: Server) -> list[psutil.Process]:
     """The processes that others are copies of, once there is one: their command lines come a moment after them."""
     while True:
@@ -210,6 +241,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = folder / "tokens.json"
     file.write_text(json.dumps({token: role for role, token in TOKENS.items()}))
     file.chmod(0o600)
-    server = Server(folder / "runs", "--tokens", str(file), token=TOKENS["admin"])
+    server = Server(folder / "runs", "--tokens", str(file), environment=HIDDEN, token=TOKENS["admin"])
     yield server
     server.kill()
