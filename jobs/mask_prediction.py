@@ -28,6 +28,7 @@ from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.labels import FileLabels, read_labels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
+from attn.segmentation.only_background import only_background
 from attn.segmentation.pictures import CUE, PREDICTION, REFINED, at_size, masks_panel
 from attn.segmentation.predict import Prediction, SegmentInferenceConfig, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
@@ -132,6 +133,10 @@ class PredictedMasks:
         notes = [f"{without} of {self.images} images have no mask and do not count"] if without else []
         if self.masked and not self.matrices["miou"].any():
             notes.append("the images' own masks are void throughout: there is nothing to score against")
+        if only_background(self.matrices["miou"]):
+            notes.append("every mask is background throughout: the network has learnt none of the classes")
+        elif any(only_background(matrix) for matrix in self.matrices.values()):
+            notes.append("every mask is background throughout after the CRF, which removes all classes")
         return notes
 
 

@@ -6,7 +6,7 @@ __all__ = ["SegmenterComponents", "build_components", "crf_processes"]
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +20,9 @@ from attn.segmentation.dataset import SegmentationDataset
 from attn.segmentation.labels import read_labels
 from attn.segmentation.methods import CrfMethodConfig, SegmentationMethod
 from attn.segmentation.networks import SegmentationNetwork
+from attn.segmentation.only_background import BackgroundWatch
 from attn.segmentation.refinement import Refinement
-from attn.segmentation.validation import validate
+from attn.segmentation.validation import validate, validation_matrix
 from attn.training.components import TrainingComponents
 from attn.training.inputs import check_inputs
 from attn.training.sources import build_sampler, build_source, build_validation
@@ -40,11 +41,18 @@ class SegmenterComponents(TrainingComponents):
     dataset: SegmentationDataset
     config: SegmentConfig
     val_source: Source | None
+    background: BackgroundWatch = field(default_factory=BackgroundWatch, kw_only=True)
 
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
         if self.val_source is None:
             return {}
-        return validate(self.network, self.val_source, self.config.input, self.config.inference, world, autocast)
+        config = self.config
+        matrix = validation_matrix(self.network, self.val_source, config.input, config.inference, world, autocast)
+        self.background.add(matrix)
+        return validate(matrix)
+
+    def notice(self, epoch: int, epochs: int) -> str | None:
+        return self.background.notice(epoch, epochs, self.config.optimizer.lr)
 
     def previewer(self, count: int) -> SegmentationPreview:
         from attn.segmentation.pictures import SegmentationPreview

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["validate"]
+__all__ = ["validate", "validation_matrix"]
 
 import contextlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attn.data.source import Source
 from attn.data.transforms import InputConfig
@@ -17,18 +18,17 @@ from attn.segmentation.predict import SegmentInferenceConfig, predict
 from attn.training.world import World
 
 
-def validate(
+def validation_matrix(
     network: SegmentationNetwork,
     source: Source,
     input: InputConfig,
     inference: SegmentInferenceConfig,
     world: World,
     autocast: contextlib.AbstractContextManager[Any],
-) -> dict[str, float]:
-    """Mean IoU and pixel accuracy at one scale, without the CRF; the network's mode is put back.
+) -> NDArray[np.int64]:
+    """Confusion matrix of the masks at one scale, without the CRF, the same on every rank.
 
-    Returns:
-        Finite numbers by name, the same on every rank; none where no image has a mask.
+    The network's mode is put back.
     """
     single = inference.model_copy(update={"scales": (1.0,), "flip": False, "crf": None})
 
@@ -42,8 +42,12 @@ def validate(
                 counts += confusion_matrix(item.plain, item.example.mask, network.num_classes + 1)
         return counts
 
-    total = sum(world.gather(world.all_or_raise(share)))
+    return np.asarray(sum(world.gather(world.all_or_raise(share))))
+
+
+def validate(total: NDArray[np.int64]) -> dict[str, float]:
+    """Mean IoU and pixel accuracy of a confusion matrix: finite numbers by name; none where no image has a mask."""
     pixels = int(np.sum(total))
     if not pixels:
         return {}
-    return {"val/miou": mean_iou(np.asarray(total))[0], "val/accuracy": float(np.trace(total)) / pixels}
+    return {"val/miou": mean_iou(total)[0], "val/accuracy": float(np.trace(total)) / pixels}

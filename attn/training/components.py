@@ -74,6 +74,14 @@ class TrainingComponents(ABC):
         """
         raise TypeError(f"{type(self).__name__} has no scores of attn evaluate: {', '.join(sorted(wanted))}")
 
+    def notice(self, epoch: int, epochs: int) -> str | None:
+        """A message about what the validations so far show, each once.
+
+        Args:
+            epoch: That has just been validated, from 1.
+        """
+        return None
+
     @abstractmethod
     def previewer(self, count: int) -> Previewer:
         """Draws `count` images of the validation split or, where there is none, of the training split."""

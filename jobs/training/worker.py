@@ -177,6 +177,8 @@ class RayReporter:
             self._note_early_stop(record.epoch + 1, trainer)
         if trainer.components.source.exclusive:
             self._note_chance(record)
+        if text := trainer.components.notice(record.epoch + 1, trainer.epochs):
+            self.channel.put({"kind": "text", "text": f"notice: {text}"})
         self._keep(record, whole=self.steps == trainer.steps_per_epoch)
         speed = {} if self.rate is None else {"train/images_per_second": self.rate}
         with self._reported():
