@@ -123,7 +123,8 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
                     config.tracking, config.root, live.tracking_run, named["weights"], evaluation.scores.values()
                 )
         if isinstance(config, EvaluateModelConfig) and config.record_in_training:
-            add_to_training(live, config, target.name, evaluation.scores)
+            assert isinstance(target, ModelTarget), "a model's config is of a model"
+            add_to_training(live, config, target.name, evaluation.scores, target.plain)
     result = EvaluateResult(
         run_id=folder.run_id,
         folder=folder.uri,

@@ -36,6 +36,7 @@ from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_data, scored_split, with_run_name
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.plain_scores import PlainScores, is_other_data
 from jobs.scoring.training_record import add_to_training
 from jobs.training.segmenter import CUES
 
@@ -159,7 +160,9 @@ def run(
             live.tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
             live.tracker.log_text("scores.json", folder.read_text("scores.json"))
         if config.record_in_training:
-            add_to_training(live, config, model, scores)
+            usual, other = segmenter.inference, is_other_data(config.data, segmenter.config_file)
+            plain = PlainScores(other, scales=usual.scales, flip=usual.flip, crf=usual.crf)
+            add_to_training(live, config, model, scores, plain)
     return MasksResult(
         run_id=folder.run_id,
         folder=folder.uri,

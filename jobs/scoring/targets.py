@@ -63,6 +63,7 @@ from jobs.runs.open_model import (
     scored_split,
     with_run_name,
 )
+from jobs.scoring.plain_scores import PlainScores, is_other_data
 
 C = TypeVar("C", bound=Config)
 Observe = Callable[[ImageMaps], None]
@@ -136,6 +137,12 @@ class ModelTarget:
     @property
     def described(self) -> dict[str, Any]:
         return {"model": self.name, "weights": self.bundle.sha256}
+
+    @property
+    def plain(self) -> PlainScores:
+        """How the model is scored without overrides."""
+        bundle = self.bundle
+        return PlainScores(is_other_data(self.config.data, bundle.config_file), bundle.map_kind, bundle.layer)
 
     def evaluate(self, observe: Observe) -> Evaluation:
         return evaluate_model(self.bundle, self.config, self.source, observe)

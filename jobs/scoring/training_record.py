@@ -21,6 +21,7 @@ from attn.tracking.buffered_tracker import BufferedTracker
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.lifecycle import LiveRun, Tracked, warned
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.plain_scores import PlainScores
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,12 @@ def find_training(model: str, lookup: Tracked) -> TrainingRecord | None:
         return None
 
 
-def add_to_training(live: LiveRun, config: Tracked, model: str, scores: Mapping[str, Score]) -> None:
+def add_to_training(
+    live: LiveRun, config: Tracked, model: str, scores: Mapping[str, Score], plain: PlainScores
+) -> None:
     """Add scores to the record of a model's training, as `scores/SPLIT/NAME`, each with its protocol's hash as a tag.
 
+    A score that was taken another way than the plain one is `scores/SPLIT/WAY/NAME`, and replaces no plain one.
     They are sent only to the server of the config. If the record is not there, a notice says so.
     """
     training = find_training(model, config) if scores else None
@@ -80,12 +84,15 @@ def add_to_training(live: LiveRun, config: Tracked, model: str, scores: Mapping[
                 _notice(f"{display_uri(uri)} has it no more")
                 return
         split = re.sub(r"[^\w.-]", "_", stem_of(next(iter(scores.values())).protocol.split))
+        ways = {name: plain.variant(score.protocol) for name, score in scores.items()}
+        full = {name: "/".join(filter(None, (split, way, name))) for name, way in ways.items()}
+        measured = "/".join(filter(None, (split, max(ways.values()))))
         began = live.folder.state().started or 0.0  # the same when the run is continued: nothing is recorded twice
         tracker.log_scores(
             training.run,
-            {f"scores/{split}/{name}": score.value for name, score in scores.items()},
-            {f"attn.protocol.{split}/{name}": score.hash for name, score in scores.items()}
-            | {f"attn.evaluation.{split}": live.folder.run_id},
+            {f"scores/{full[name]}": score.value for name, score in scores.items()},
+            {f"attn.protocol.{full[name]}": score.hash for name, score in scores.items()}
+            | {f"attn.evaluation.{measured}": live.folder.run_id},
             at=int(1000 * began),
         )
         if tracker is not own:

@@ -9,13 +9,17 @@ import pytest
 from mlflow import MlflowClient
 
 from attn.config.resolve import resolve
+from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.voc import VocConfig
 from attn.errors import TrackingError
+from attn.evaluation.score import Protocol
 from attn.tracking import TrackingConfig, create_run, send_pending
 from attn.tracking.journal import Journal
 from attn.tracking.model_lookup import ModelLookup
 from jobs import maps
 from jobs.evaluate import EvaluateResult, load, run
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.plain_scores import PlainScores, is_other_data
 from jobs.scoring.training_record import find_training
 from jobs.segment_predict import load as load_masks
 from jobs.segment_predict import run as run_masks
@@ -61,6 +65,50 @@ def test_scores_stand_on_the_page_of_the_training(
     evaluated(tmp_path, mlflow_server, own, "data.split=val", model=model)
     assert len(client.get_metric_history(run_id, "scores/val/seed_miou")) == 1, "a continued run records no second"
     assert NOTICE not in capsys.readouterr().err
+
+
+def test_a_score_taken_another_way_replaces_no_plain_one(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run_id = trained(tmp_path, uri)
+    plain = evaluated(tmp_path, uri, "data.split=val")
+    other = evaluated(tmp_path, uri, "data.split=val", "maps.refine.name=pamr", "maps.scales=[0.5, 1]")
+    assert plain.scores["seed_miou"] != other.scores["seed_miou"]
+    recorded: Any = MlflowClient(uri).get_run(run_id).data
+    assert recorded.metrics["scores/val/seed_miou"] == pytest.approx(plain.scores["seed_miou"])
+    assert recorded.metrics["scores/val/pamr_scales-0.5-1/seed_miou"] == pytest.approx(other.scores["seed_miou"])
+    assert "scores/val/pamr_scales-0.5-1/mean_ap" not in recorded.metrics, "the classifier's own is the plain one"
+    tags = recorded.tags
+    assert tags["attn.protocol.val/seed_miou"] == plain.protocols["seed_miou"]
+    assert tags["attn.protocol.val/pamr_scales-0.5-1/seed_miou"] == other.protocols["seed_miou"]
+    assert {"attn.evaluation.val", "attn.evaluation.val/pamr_scales-0.5-1"} <= tags.keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ""),
+        ({"refinement": {"name": "pamr"}}, "pamr"),
+        ({"refinement": {"name": "pamr", "after": {"name": "affinity"}}}, "affinity_pamr"),
+        ({"scales": (0.5, 1.0), "flip": True}, "scales-0.5-1_flip"),
+        ({"layer": "layer3", "map_kind": "channel"}, "channel_layer-layer3"),
+        ({"scored": "classifier", "scales": (0.5, 1.0)}, ""),
+    ],
+)
+def test_the_name_of_another_way(fields: dict[str, Any], expected: str) -> None:
+    given = {"source": "voc", "split": "val", "images": 3, "fingerprint": "ab" * 32, "scored": "maps", "resize": "none"}
+    protocol = Protocol.model_validate(given | {"map_kind": "grad_cam", "layer": "last"} | fields)
+    assert PlainScores(False, "grad_cam", "last").variant(protocol) == expected
+    of_other_data = PlainScores(True, "grad_cam", "last").variant(protocol)
+    assert of_other_data == "_".join(filter(None, ("data-abababab", expected)))
+
+
+def test_other_data_is_known_by_its_place_and_not_by_its_split(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    assert not is_other_data(VocConfig(root="/voc"), file)
+    file.write_text("data: {source: voc, root: /voc, split: train}")
+    assert not is_other_data(VocConfig(root="/voc", split="val"), file)
+    assert is_other_data(VocConfig(root="/elsewhere", split="train"), file)
+    assert is_other_data(ScenesConfig(split="train"), file)
 
 
 def test_scores_of_masks_stand_on_the_page_of_the_segmentation_network(tmp_path: Path) -> None:
