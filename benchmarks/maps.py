@@ -52,8 +52,9 @@ from attn.evaluation.inference import ImageMaps
 from attn.saliency.config import SaliencySettings
 from attn.saliency.source import with_saliency
 from attn.segmentation.crf_pool import spare_cores
+from attn.segmentation.cue_saliency import cue_saliency
 from attn.segmentation.labels import CueLabels
-from attn.segmentation.make import cue_saliency, make_cues
+from attn.segmentation.make import make_cues
 from attn.segmentation.map_sources import PipelineMaps
 from attn.training.allocator import keep_freed_memory
 from benchmarks.tables import mean_and_spread, table_lines

@@ -17,6 +17,7 @@ from attn.display import percent
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
 from attn.files.spreadsheet import csv_table
+from attn.notices import print_once
 from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import Picture
 from attn.pictures.panel import panel, sheet
@@ -25,8 +26,9 @@ from attn.runs.recipes import load_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.saliency.source import SaliencySource
 from attn.segmentation.config import SegmentConfig
+from attn.segmentation.cue_saliency import cue_saliency, saliency_notices, without_saliency
 from attn.segmentation.labels import CueLabels
-from attn.segmentation.make import CueReport, cue_saliency, make_cues, sweep_cues
+from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
 from attn.segmentation.pictures import cue_panel
 from attn.tracking import DataUsed
@@ -34,7 +36,7 @@ from attn.wording import counted
 from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
+from jobs.training.segmenter import CUES, cue_fields, cue_score, map_source, record_cues
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,10 +79,12 @@ class CuesJob:
 
     Attributes:
         sweep: Also try a grid of thresholds, in one pass over the images.
+        saliency_field: Name of the setting `labels.saliency`, for messages.
     """
 
     config: SegmentConfig
     sweep: bool = False
+    saliency_field: str = "labels.saliency"
 
 
 def load(recipe: str, overrides: list[str], *, sweep: bool = False) -> CuesJob:
@@ -114,15 +118,19 @@ def run(
         ConfigError: The config's labels are not made of maps.
         DataError: Maps and data do not belong together.
     """
-    config, sweep = job.config, job.sweep
+    config, sweep, field = job.config, job.sweep, job.saliency_field
     if not isinstance(config.labels, CueLabels):
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
     clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
     source, swept = (sources or SourceCache()).get(config.data), dict[str, Any]()
     work, data = {"sweep": sweep}, DataUsed.of(config.data, source)
-    with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
-        saliency = compute_saliency(cue_saliency(source, config.labels, config.root), address)
+    notices = saliency_notices(len(source.records), without_saliency(source), config.labels, field=field)
+    for notice in notices:
+        print_once(f"notice: {notice}")
+    fields = {"notices": notices}
+    with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data, fields=fields) as live:
+        saliency = compute_saliency(cue_saliency(source, config.labels, config.root, field=field), address)
         with map_source(config, config.labels) as maps:
             show = evenly_spaced(source.records, config.tracking.preview_images)
             report = make_cues(
@@ -144,7 +152,7 @@ def run(
         for name, picture in pictures.items():
             folder.write(name, picture.png())
         quality = report.quality.figures() if report.quality else {}
-        live.outputs |= {"cues": {"digest": report.digest, **quality}, "metrics": quality}
+        live.outputs |= {"cues": cue_fields(report), "metrics": quality}
         with warned("the cues could not be recorded", TrackingError):
             record_cues(live.tracker, report)
             for name, picture in pictures.items():
@@ -205,7 +213,7 @@ def grid_table(result: CuesResult) -> Table:
     assert result.grid is not None, "there was a sweep"
     assert result.best is not None, "there was a sweep"
     field, across = next((name, values) for name, values in result.grid.items() if name.startswith("background"))
-    title = f"mIoU over all pixels, percent; down: foreground, across: {field}"
+    title = f"mIoU over all pixels, open ones as missed, percent; down: foreground, across: {field}"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("", justify="right", no_wrap=True)
     for value in across:
@@ -246,7 +254,7 @@ def _sweep(
         swept.values("miou_all"),
         rows=(f"foreground ({share})", FOREGROUND),
         columns=(f"{field} ({'saliency' if of_saliency else share})", background),
-        title="mIoU of the cues over all pixels, percent (★ best)",
+        title="mIoU of the cues over all pixels, percent; open pixels count as missed (★ best)",
     )
     rows = [{field if name == "background" else name: value for name, value in row.items()} for row in swept.rows()]
     return values, drawn, csv_table(list(rows[0]), [list(row.values()) for row in rows])

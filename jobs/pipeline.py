@@ -46,9 +46,11 @@ class PipelineResult(ComposedResult):
         scores: Of the masks, and `cue_...` of the cues.
         model: The segmentation network.
         masks: Folder of the masks; None where they were not kept.
+        cues: Where saliency and threshold of the cues are from, in words, by name.
     """
 
     masks: str | None
+    cues: dict[str, str]
     stages: dict[str, StageState]
     tracking_run: str | None
     seconds: float
@@ -101,13 +103,14 @@ def run(
             pipeline.run(stages)
         scores = _scores(pipeline.outputs)
         live.tracker.log_metrics(scores, 0)
-        live.outputs |= {"scores": scores, "metrics": scores}
+        live.outputs |= {"scores": scores, "metrics": scores, "cues": pipeline.outputs.cues.origin()}
     return PipelineResult(
         run_id=folder.run_id,
         folder=folder.uri,
         scores=scores,
         model=pipeline.outputs.segmenter.model,
         masks=pipeline.outputs.evaluation.masks,
+        cues=pipeline.outputs.cues.origin(),
         stages=pipeline.states,
         tracking_run=live.tracking_run,
         seconds=round(time.monotonic() - clock, 1),

@@ -66,6 +66,7 @@ class RunPage(JsonResult):
         best: With `checkpoint.best`, `metric`, `epoch` and `value` of the best epoch, which the model of a run that is
             done is of.
         stopped_early: Of a training that ended early: its last `epoch`, the `metric`, and the `best_epoch` of it.
+        cues: Where saliency and threshold of the cues are from, in words, by name; empty of a run without cues.
         metrics: Figures of the last epoch, or of the model's, or the run's scores.
         evaluations: Scores that evaluations under the same root have taken of its model, the newest last.
         parts: Stages of a pipeline, or trials of a sweep.
@@ -90,6 +91,7 @@ class RunPage(JsonResult):
     data_fingerprint: str | None
     best: dict[str, Any] | None
     stopped_early: dict[str, Any] | None
+    cues: dict[str, str]
     metrics: dict[str, float | None]
     evaluations: list[EvaluatedScore]
     parts: list[dict[str, Any]]
@@ -166,6 +168,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         data_fingerprint=origin.data or data,
         best=state.best,
         stopped_early=state.stopped_early,
+        cues=_cue_origin(state),
         metrics={**(state.scores or {}), **(state.metrics or {})},
         evaluations=[
             EvaluatedScore(
@@ -182,6 +185,11 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         faults=read.faults,
         next=next_commands(folder, entry, trained_kind, model, [one.name for one in files], parent),
     )  # fmt: skip
+
+
+def _cue_origin(state: RunState) -> dict[str, str]:
+    cues = state.cues or {}
+    return {name: cues[name] for name in ("saliency", "threshold") if isinstance(cues.get(name), str)}
 
 
 def _document(folder: RunFolder, name: str) -> dict[str, Any]:

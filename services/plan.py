@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["plan_of", "what_of"]
+__all__ = ["choices", "plan_of", "what_of"]
 
 import contextlib
 from typing import Any
 
 from attn.errors import DataError
+from attn.maps.refine import RefinementConfig
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
+from attn.segmentation.labels import CueLabels
 from attn.training.run_config import RunConfig
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
 from jobs.sweeps.plan import make_plan
@@ -49,8 +51,24 @@ def what_of(loaded: Any) -> dict[str, Any]:
         for name, section in loaded.stages().items():
             described = _training(sections[section])
             stages[name] = described if name == section else {"data": described.get("data")}
+            stages[name] |= choices(name, sections[section])
         return {"title": loaded.title, **({"stages": stages} if stages else {})}
-    return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded).to_json()}
+    return {
+        "title": loaded.title,
+        **_training(loaded),
+        **choices("cues", loaded),
+        "time": run_estimate(loaded).to_json(),
+    }
+
+
+def choices(stage: str, config: Any) -> dict[str, Any]:
+    """What a stage's maps and cues depend on."""
+    if stage == "cues" and isinstance(labels := getattr(config, "labels", None), CueLabels):
+        chosen = labels.threshold == "fixed"
+        threshold = f"{labels.rule.foreground:g}" if chosen else labels.threshold
+        return {"cues": f"rule {labels.rule.variant}, saliency {labels.saliency}, threshold {threshold}"}
+    refine = config if isinstance(config, RefinementConfig) else getattr(config, "refine", None)
+    return {"refine": refine.variant} if isinstance(refine, RefinementConfig) else {}
 
 
 def _training(config: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from attn.runs.composed import ComposedConfig
 from attn.runs.config_notices import config_notices
 from attn.runs.config_reader import resolve_run
 from attn.runs.layers import DATA, RECIPE, Layers, read_layers
+from attn.runs.pipeline import PipelineConfig
 from attn.runs.recipes import RECIPE_PREFIX, config_text, recipe_paths
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.texts import LOCAL_TEXTS
@@ -45,6 +46,10 @@ OFTEN = (
 """Fields of a training that people change most."""
 SHARED = ("seed", "cluster.workers", "cluster.device")
 """Fields that the sections of a pipeline share."""
+CUES = ("labels.saliency", "labels.saliency_model", "labels.threshold")
+"""Fields of cues that people change most."""
+REFINED = {"maps": "maps.refine", "train": "refine"}
+"""Where a pipeline's maps are refined: those of its section `maps`, or those that `train` has accumulated."""
 RECORD = ("tracking.register_as",)
 NEXT = {
     "train": ("attn train {}",),
@@ -191,6 +196,8 @@ def _lines(loaded: Any, layers: Layers, given: Mapping[Path, Any]) -> Iterator[t
         for section, config in trainings.items():
             yield from _training_lines(config, (section,), own)
         yield from _shown(next(iter(trainings.values())), [name for name in SHARED if name not in own])
+        if isinstance(loaded, PipelineConfig):
+            yield from _shown(loaded, [REFINED["train" if loaded.maps is None else "maps"]])
         yield from _shown(loaded, RECORD)
     else:
         yield from _training_lines(loaded, (), [])
@@ -208,6 +215,7 @@ def _training_lines(config: Config, section: Path, own: Sequence[str]) -> Iterat
         owner = _at(config, tuple(name.split(".")))
         if isinstance(owner, Config):
             names += [f"{name}.{field}" for field in type(owner).model_fields if field in owner.model_fields_set]
+    names += CUES
     for path, line in _shown(config, names):
         elsewhere = ".".join(path) in ELSEWHERE
         comment = f"must be set: {line.comment}" if elsewhere else line.comment

@@ -63,7 +63,7 @@ class CueLabels(LabelsConfig, SaliencySettings):
     Attributes:
         threshold: Of the maps: `fixed`, the rule's `foreground`; `saliency_agreement`, the one at which the maps of all
             images agree best with saliency, in place of `foreground`: maps are read twice, and no mask is needed.
-        saliency: `given` by the data; of `u2netp`; of the image's `border`; `none`. `auto`: given where the data has
+        saliency: `given` by the data; of `u2netp`; of the image's `border`; `none`; `auto`: given where every image has
             it, else of the border.
     """
 

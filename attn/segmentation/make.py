@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CueReport", "ShownCue", "cue_saliency", "make_cues", "sweep_cues"]
+__all__ = ["CueReport", "ShownCue", "make_cues", "sweep_cues", "threshold_words"]
 
 import hashlib
 import json
@@ -23,12 +23,13 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.agreement import SaliencyAgreement
 from attn.evaluation.localization import threshold_grid
-from attn.saliency.source import SaliencySource, with_saliency
+from attn.saliency.source import SaliencySource
 from attn.segmentation.cues import CueRule, Labels, Maps, cue_labels
 from attn.segmentation.labels import CUES_FILE, CueLabels
 from attn.segmentation.map_sources import ImageMap, MapSource
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, CueSweep, cue_matrix
+from attn.wording import counted
 
 R = TypeVar("R")
 THRESHOLDS = 100
@@ -107,25 +108,6 @@ class _Made(NamedTuple):
     matrix: NDArray[np.int64] | None
     without_maps: bool
     shown: ShownCue | None
-
-
-def cue_saliency(
-    source: Source, config: CueLabels, root: str | None, *, field: str = "labels.saliency"
-) -> SaliencySource | None:
-    """The images with the saliency that their cues are made of; None without any.
-
-    Args:
-        root: Folder or prefix of runs, below which computed maps are kept; None: nowhere.
-        field: Name of the setting, for messages.
-
-    Raises:
-        DataError: An image has no saliency although the data is to give it.
-        WeightsError: There is no usable file of the saliency network.
-    """
-    kind = config.saliency
-    if kind == "auto":
-        kind = "border" if any(record.saliency is None for record in source.records) else "given"
-    return with_saliency(source, kind, config, root=root, field=field)
 
 
 def make_cues(
@@ -234,6 +216,14 @@ def sweep_cues(
             else "thresholds are chosen by the masks, and the data has none; data.masks names their folder"
         )
     return sweep
+
+
+def threshold_words(threshold: dict[str, Any]) -> str:
+    """How a threshold of maps was chosen, for a person."""
+    if threshold["rule"] == "fixed":
+        return f"{threshold['value']:g}, fixed"
+    agreement = f"mean IoU {threshold['agreement']:.1%} of {counted(threshold['agreement_images'], 'image')}"
+    return f"{threshold['value']:g} by agreement with saliency, {agreement}"
 
 
 def _agreeing_rule(

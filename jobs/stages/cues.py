@@ -7,10 +7,12 @@ __all__ = ["CuesStage"]
 from typing import Any
 
 from attn.files.locations import list_below
+from attn.segmentation.make import threshold_words
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
 from jobs import cues
 from jobs.cues import CuesJob
 from jobs.runs.run_folder import RunFolder
+from jobs.stages.data import SALIENCY_FIELD
 from jobs.stages.outputs import CuesOutputs, MapsOutputs
 from jobs.stages.stage import StageContext, config_inputs
 
@@ -37,7 +39,7 @@ class CuesStage:
             assert attention.store is not None, "maps are PNGs or in a store"
             source = StoreMaps(uri=attention.store, version=attention.store_version)
         labels = config.labels.model_copy(update={"maps": source})
-        job = CuesJob(config.segment.model_copy(update={"labels": labels}))
+        job = CuesJob(config.segment.model_copy(update={"labels": labels}), saliency_field=SALIENCY_FIELD)
         result = cues.run(job, run_id=folder.run_id, address=context.address, sources=context.sources)
         quality = result.report.quality
         return CuesOutputs(
@@ -45,4 +47,6 @@ class CuesStage:
             files=len(list_below(result.folder)),
             cues_digest=result.report.digest,
             quality={} if quality is None else quality.figures(),
+            saliency=result.report.saliency,
+            threshold=threshold_words(result.report.threshold),
         )

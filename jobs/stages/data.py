@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PipelineData"]
+__all__ = ["SALIENCY_FIELD", "PipelineData"]
 
 import torch
 
@@ -10,10 +10,13 @@ from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
+from attn.notices import print_once
 from attn.runs.pipeline import PipelineConfig
-from attn.segmentation.make import cue_saliency
+from attn.segmentation.cue_saliency import cue_saliency, saliency_notices, without_saliency
 from attn.training.inputs import check_files, check_inputs
 from attn.training.sources import overlap_notices
+
+SALIENCY_FIELD = "segment.labels.saliency"
 
 
 class PipelineData:
@@ -50,7 +53,11 @@ class PipelineData:
                 # The stage prints the notices.
                 overlap_notices(training, self.sources.get(training.data), self.sources.get(validated))
         config.segment.model.build(classes)
-        cue_saliency(self.sources.get(config.segment.data), config.labels, config.root, field="segment.labels.saliency")
+        segmented = self.sources.get(config.segment.data)
+        cue_saliency(segmented, config.labels, config.root, field=SALIENCY_FIELD)
+        without = without_saliency(segmented)
+        for notice in saliency_notices(len(segmented.records), without, config.labels, field=SALIENCY_FIELD):
+            print_once(f"notice: {notice}")  # the stage has it again
         for refinement in (config.refine, config.maps and config.maps.refine):
             if refinement is not None:
                 refinement.open(torch.device("cpu"))

@@ -139,18 +139,28 @@ class CuesOutputs(StageOutputs):
         cues: Folder of the PNGs.
         files: How many files are in it.
         quality: Against the masks; empty where there are none.
+        saliency, threshold: Origin of the saliency, and how the threshold of the maps was chosen, in words; None in
+            records of earlier versions.
     """
 
     cues: str
     files: int
     cues_digest: str = Field(validation_alias="cued", serialization_alias="cued")
     quality: dict[str, float]
+    saliency: str | None = None
+    threshold: str | None = None
 
     def is_intact(self) -> bool:
         return cues_digest(self.cues) == self.cues_digest and len(list_below(self.cues)) >= self.files
 
     def summary(self) -> str:
-        return _shares(self.quality) or "no masks to hold the cues against"
+        quality = _shares(self.quality) or "no masks to hold the cues against"
+        return "; ".join([quality, *(f"{name} {words}" for name, words in self.origin().items())])
+
+    def origin(self) -> dict[str, str]:
+        """Where saliency and threshold are from, in words, by name; empty of earlier versions."""
+        words = {"saliency": self.saliency, "threshold": self.threshold}
+        return {name: text for name, text in words.items() if text is not None}
 
 
 class EvaluationOutputs(StageOutputs):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 __all__ = [
     "CUES",
+    "cue_fields",
     "cue_score",
     "make_labels",
     "map_source",
     "prepare",
     "record_cues",
     "save",
-    "threshold_words",
     "validate",
 ]
 
@@ -31,8 +31,9 @@ from attn.registry.lookup import open_model
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.components import build_components
 from attn.segmentation.config import SegmentConfig
+from attn.segmentation.cue_saliency import cue_saliency, saliency_notices, without_saliency
 from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
-from attn.segmentation.make import CueReport, cue_saliency, make_cues
+from attn.segmentation.make import CueReport, make_cues, threshold_words
 from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
 from attn.training.network_input import input_notices
@@ -58,9 +59,11 @@ def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
     notices += input_notices(config.input, config.model.name)
     if isinstance(config.labels, CueLabels):
-        cue_saliency(components.source, config.labels, config.root)  # the file of its network is there
+        source = components.source
+        notices += saliency_notices(len(source.records), without_saliency(source), config.labels)
+        cue_saliency(source, config.labels, config.root)  # the file of its network is there
         with map_source(config, config.labels) as maps:
-            next(iter(maps.read(components.source)), None)  # maps and data belong together
+            next(iter(maps.read(source)), None)  # maps and data belong together
     tell_notices(notices)
     return {"notices": notices}
 
@@ -185,34 +188,32 @@ def record_cues(tracker: Tracker, report: CueReport) -> None:
     tracker.log_text(f"{CUES}.json", json.dumps(report.to_json(), indent=1))
 
 
+def cue_fields(report: CueReport) -> dict[str, Any]:
+    """Cues in the state of their run."""
+    quality = {"masked": report.masked, **report.quality.figures()} if report.quality else {}
+    threshold = threshold_words(report.threshold)
+    return {"digest": report.digest, **quality, "saliency": report.saliency, "threshold": threshold}
+
+
 def describe_cues(report: CueReport) -> str:
     """One line for a person."""
     quality = report.quality
     images = counted(report.images, "image")
+    origin = f"saliency {report.saliency}; threshold {threshold_words(report.threshold)}"
     if quality is None:
-        return f"cues: {images}, {report.labelled:.1%} of the pixels; no masks to hold them against"
+        return f"cues: {images}, {report.labelled:.1%} of the pixels; no masks to hold them against; {origin}"
     return (
         f"cues: {images}; of {counted(report.masked, 'image')} with masks: "
         f"coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
-        f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}; "
-        f"threshold {threshold_words(report.threshold)}"
+        f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; {origin}"
     )
-
-
-def threshold_words(threshold: dict[str, Any]) -> str:
-    """How a threshold of maps was chosen, for a person."""
-    if threshold["rule"] == "fixed":
-        return f"{threshold['value']:g}, fixed"
-    agreement = f"mean IoU {threshold['agreement']:.1%} of {counted(threshold['agreement_images'], 'image')}"
-    return f"{threshold['value']:g} by agreement with saliency, {agreement}"
 
 
 def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: CueReport) -> None:
     """Report the quality of the cues: on the terminal, in the run's folder and in its record."""
     print(describe_cues(report), file=sys.stderr)
     score = cue_score(config, source, report)
-    quality = {"masked": report.masked, **report.quality.figures()} if report.quality else {}
-    folder.update(cues={"digest": report.digest, **quality})
+    folder.update(cues=cue_fields(report))
     if score is not None:
         folder.write(f"{CUES}/score.json", score.to_json())
     with warned("the cues could not be recorded", TrackingError):  # the run is worth more than its record

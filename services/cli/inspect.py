@@ -93,8 +93,10 @@ def check_data(
     For example: attn data check data.source=voc data.root=VOC2012 data.split=val
     """
     from attn.data.check import EXAMPLES
+    from jobs.training.notices import tell_notices
 
-    reports = _reports(recipe, overrides or [])
+    reports, notices = _reports(recipe, overrides or [])
+    tell_notices(notices)
     first, ok = next(iter(reports.values())), all(report.ok for report in reports.values())
 
     def show(console: Console) -> None:
@@ -110,8 +112,8 @@ def check_data(
     )
 
 
-def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
-    """Reports of all splits, by the config field that names the split."""
+def _reports(recipe: str | None, overrides: list[str]) -> tuple[dict[str, Report], list[str]]:
+    """Reports of all splits, by the config field that names the split; and notices of what follows for the run."""
     if recipe is not None and "=" not in recipe:
         return _of_run(recipe, overrides)
     from attn.config.resolve import resolve
@@ -122,15 +124,18 @@ def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
 
     given = with_data([*([recipe] if recipe else []), *overrides], LOCAL_TEXTS)
     data = resolve(DataConfig, "", "command line", given).data
-    return {f"data.split={data.split}": check_config(data)}
+    return {f"data.split={data.split}": check_config(data)}, []
 
 
-def _of_run(recipe: str, overrides: list[str]) -> dict[str, Report]:
+def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[str]]:
     """Reports of the data of a run's trainings; of a sweep, of its trials'. Data of several sections is read once."""
     from attn.runs.composed import ComposedConfig
     from attn.runs.recipes import load_any_config, load_run
     from attn.runs.sweep.config import SweepConfig
     from attn.runs.sweep.load import trial_config
+    from attn.segmentation.config import SegmentConfig
+    from attn.segmentation.cue_saliency import saliency_notices
+    from attn.segmentation.labels import CueLabels
     from attn.training.data_check import check_run
     from attn.training.train_config import TrainConfig
 
@@ -139,13 +144,20 @@ def _of_run(recipe: str, overrides: list[str]) -> dict[str, Report]:
         config = trial_config(load_run(recipe, "sweep", overrides).base, {})
     trainings = config.trainings() if isinstance(config, ComposedConfig) else {"": config}
     reports: dict[str, Report] = {}
-    checked: list[tuple[object, ...]] = []
+    notices: list[str] = []
+    checked: list[tuple[tuple[object, ...], Report]] = []
     for name, training in trainings.items():
         second = training.method.source_stream if isinstance(training, TrainConfig) else None
         source = second.source if second else None
         read = (training.data, training.validation.split, source)
-        if read not in checked:
-            checked.append(read)
-            prefix = f"{name}." if name else ""
-            reports |= {f"{prefix}{field}": report for field, report in check_run(training, source).items()}
-    return reports
+        prefix = f"{name}." if name else ""
+        own = next((report for done, report in checked if done == read), None)
+        if own is None:
+            found = check_run(training, source)
+            own = next(iter(found.values()))
+            checked.append((read, own))
+            reports |= {f"{prefix}{field}": report for field, report in found.items()}
+        if isinstance(training, SegmentConfig) and isinstance(training.labels, CueLabels):
+            without, field = own.images - own.with_saliency, f"{prefix}labels.saliency"
+            notices += saliency_notices(own.images, without, training.labels, field=field)
+    return reports, notices

@@ -64,6 +64,7 @@ def plan(
     from jobs.sweeps.costs import Costs
     from jobs.sweeps.estimate import run_estimate
     from jobs.training.notices import tell_notices
+    from services.plan import choices, what_of
 
     def costs(
         run: TrialConfig, root: str, of_sweep: Plan | None = None, objective: Objective | None = None
@@ -99,12 +100,11 @@ def plan(
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}
         resources |= {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
+        resources |= choices("cues", given)
         resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given, given.root)).to_json()}
         return _tree(resources)
     if isinstance(given, ComposedConfig):
         _refuse(options, given.kind)
-        from services.plan import what_of
-
         return _tree({"kind": given.kind} | what_of(given))
     assert isinstance(given, LoadedSweep), "other kinds with files train or are made of others"
     from jobs.sweeps.plan import make_plan

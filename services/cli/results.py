@@ -100,6 +100,7 @@ def _pipeline(console: Console, result: PipelineResult) -> None:
     _scores(console, result.scores)
     rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds)), ("model", result.model or "-")]
     rows += [("masks", result.masks)] if result.masks else []
+    rows += [(f"cues' {name}", words) for name, words in result.cues.items()]
     print_rows(console, [*rows, _next(result.folder)])
 
 
@@ -116,8 +117,8 @@ def _maps(console: Console, result: MapsResult) -> None:
 
 
 def _cues(console: Console, result: CuesResult) -> None:
+    from attn.segmentation.make import threshold_words
     from jobs.cues import grid_table, table
-    from jobs.training.segmenter import threshold_words
 
     if result.score is not None:
         console.print(table(result.report.to_json()))

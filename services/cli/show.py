@@ -97,6 +97,7 @@ def _head(page: RunPage) -> list[tuple[str, ...]]:
         ("command", shlex.join(map(str, origin.get("command", [])))),
         ("made by", ", ".join(versions)),
         ("data", f"fingerprint {page.data_fingerprint[:HASH]}" if page.data_fingerprint else ""),
+        *((f"cues' {name}", words) for name, words in page.cues.items()),
         ("MLflow run", page.tracking_run or ""),
     ]
     return [row for row in rows if row[1]]

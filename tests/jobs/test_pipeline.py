@@ -32,7 +32,7 @@ from attn.segmentation.config import SegmentConfig
 from attn.tracking import create_run
 from attn.tracking.mlflow_children import children
 from attn.training.run_config import RunConfig
-from jobs import cues, pipeline, sweep, train
+from jobs import cues, pipeline, show, sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.stages import training
@@ -88,7 +88,7 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
 
 
 @pytest.mark.usefixtures("quickly")
-def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
+def test_only_what_has_changed_is_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with counted() as counts:
         first = pipeline.run(config(tmp_path), run_id="p")
     # Validation's data once; the data of the masks with its labels, to be checked, and without, as in a test set.
@@ -96,6 +96,10 @@ def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     assert repeated(first) == NAMES
     assert {"miou", "cue_miou", "cue_coverage", "cue_precision"} <= set(first.scores)
     assert len(list(Path(first.masks).glob("*.png"))) == 8
+    assert first.cues == {"saliency": "given by the data", "threshold": "0.3, fixed"}
+    assert show.run("p", root=str(tmp_path)).cues == first.cues
+    assert show.run(first.stages["cues"].run_id, root=str(tmp_path)).cues == first.cues
+    assert "saliency given by the data; threshold 0.3, fixed" in capsys.readouterr().err
 
     again = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(again) == []

@@ -85,5 +85,22 @@ def test_weights_and_sizes_are_among_the_fields_to_change(recipe: str, sections:
         assert ("size" in fields["input"], "weights" in fields["model"]) == (True, True), section
 
 
+@pytest.mark.parametrize(
+    ("recipe", "fields"),
+    [
+        ("sec", ["labels.saliency", "labels.threshold"]),
+        ("gain_sec_photographs", ["segment.labels.saliency", "segment.labels.threshold", "maps.refine"]),
+        ("oaa_plus_segment_scenes", ["segment.labels.saliency", "maps.refine"]),
+        ("oaa_largefov_voc", ["segment.labels.saliency", "refine"]),
+    ],
+)
+def test_what_decides_over_cues_is_among_the_fields_to_change(recipe: str, fields: list[str]) -> None:
+    lines = starter(recipe, "my.yaml", []).text.splitlines()
+    shown = yaml.safe_load("\n".join(re.sub(r"^( *)# ( *\w+:)", r"\1\2", line) for line in lines if "# #" not in line))
+    for field in fields:
+        *sections, name = field.split(".")
+        assert name in functools.reduce(dict.__getitem__, sections, shown), field
+
+
 def test_a_list_that_goes_on_is_not_cut() -> None:
     assert "`cue_miou`, ..." in " ".join(starter("sweep_gain", "my.yaml", []).text.split())

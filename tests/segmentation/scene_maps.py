@@ -10,8 +10,9 @@ import numpy as np
 
 from attn.data.source import Source
 from attn.models.bundle import load_bundle
+from attn.segmentation.cue_saliency import cue_saliency
 from attn.segmentation.labels import CueLabels
-from attn.segmentation.make import CueReport, cue_saliency, make_cues
+from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import MapSourceConfig
 
 GRID = (8, 8)

@@ -13,11 +13,14 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.models.bundle import load_bundle
 from attn.notices import print_once
+from attn.runs.pipeline import read_pipeline
 from attn.saliency.source import SaliencySource
 from attn.segmentation.cues import CueRule, OaaRule, SecRule
 from attn.segmentation.labels import CUES_FILE
 from attn.segmentation.make import make_cues
 from attn.segmentation.map_sources import StoreMaps
+from jobs.stages.data import PipelineData
+from tests.jobs.pipelines import TEXT
 from tests.saliency.networks import red_network
 from tests.segmentation.scene_maps import labels_of, made, true_maps
 
@@ -110,3 +113,23 @@ def test_the_former_name_of_border(capsys: pytest.CaptureFixture[str]) -> None:
     print_once.cache_clear()
     assert labels_of(StoreMaps(uri="maps"), saliency="computed") == labels_of(StoreMaps(uri="maps"), saliency="border")
     assert "`labels.saliency=computed` is now `labels.saliency=border`" in capsys.readouterr().err
+
+
+def test_a_pipeline_says_before_its_first_stage_that_saliency_is_of_the_border(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has chosen it, and its cues are far worse than those of a network's saliency."""
+    print_once.cache_clear()
+    rows = ["image,labels,split"]
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 60 * number, np.uint8))
+        rows.append(f"{number}.png,{'ab'[number % 2]},{'train' if number < 2 else 'val'}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    data = f"data={{source: manifest, manifest: {tmp_path}/table.csv}}"
+    chosen = read_pipeline(TEXT.replace("{count: 8}", "{}"), "text", [data])
+    PipelineData().check(chosen)
+    notice = "notice: segment.labels.saliency=auto: no saliency map for 2 of 2 images"
+    assert capsys.readouterr().err.count(notice) == 1
+    border = read_pipeline(TEXT.replace("{count: 8}", "{}"), "text", [data, "segment.labels.saliency=border"])
+    PipelineData().check(border)
+    assert not capsys.readouterr().err, "chosen"

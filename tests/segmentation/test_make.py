@@ -21,9 +21,10 @@ from attn.data.view import SourceView
 from attn.errors import ConfigError, DataError
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle
+from attn.segmentation.cue_saliency import cue_saliency
 from attn.segmentation.cues import OaaRule, SecRule
 from attn.segmentation.labels import CUES_FILE, FileLabels, MaskLabels, read_labels
-from attn.segmentation.make import cue_saliency, sweep_cues
+from attn.segmentation.make import sweep_cues
 from attn.segmentation.map_sources import FolderMaps, ModelMaps, StoreMaps
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.pictures import cue_panel

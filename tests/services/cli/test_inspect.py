@@ -106,6 +106,17 @@ def test_a_second_stream_is_checked_with_the_classes_that_training_matches(
     assert status == 0 or "method.source has images of cow, which data does not have" in str(report["findings"])
 
 
+def test_it_is_told_what_follows_for_cues_where_images_have_no_saliency(attn: Any, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "0.png")
+    (tmp_path / "table.csv").write_text("image,labels,split\n0.png,a,train")
+    data = ["data.source=manifest", f"data.manifest={tmp_path}/table.csv", "validation.split=null"]
+    done = attn("data", "check", "sec", "labels.maps.model=gain", *data)
+    assert "1 image, 0 with a mask, 0 with boxes, 0 with saliency" in done.out
+    assert "notice: labels.saliency=auto: no saliency map for 1 of 1 image" in done.err
+    assert "set labels.saliency=u2netp" in done.err
+    assert "notice" not in attn("data", "check", "sec", "labels.maps.model=gain", "labels.saliency=none", *data).err
+
+
 def test_a_recipe_s_data_are_checked_for_images_trained_on_and_validated_on(attn: Any, tmp_path: Path) -> None:
     rows = ["id,image,labels,split"]
     for number in range(4):

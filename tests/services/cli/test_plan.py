@@ -68,6 +68,11 @@ def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
             assert (done.json["data"], done.json["images"], done.json["masked"]) == ("scenes train", 4, 4)
     assert sorted(path.name for path in root.iterdir()) == ["oaa"], "nothing is written"
     assert re.search(r"labels\.rule\.foreground +0\.3", attn("plan", "cues", *targets["cues"]).out)
+    changes = ("maps.refine.name=pamr", "segment.labels.saliency=border", "segment.labels.threshold=saliency_agreement")
+    stages = attn("plan", "gain_segment_scenes", *changes, "--json").json["stages"]
+    assert stages["maps"]["refine"] == "pamr"
+    assert stages["cues"]["cues"] == "rule sec, saliency border, threshold saliency_agreement"
+    assert "rule sec, saliency auto, threshold 0.3" in attn("plan", "segment_scenes").out
     missing = attn("plan", "masks", "nothing", f"root={root}")
     assert (missing.status, "no trained model 'nothing'" in missing.err) == (1, True)
 
