@@ -26,11 +26,11 @@ class BackgroundWatch:
 
     Attributes:
         in_a_row: Number of the last validations that found only background.
-        told: Whether the message was given.
+        noticed: Whether the message was given.
     """
 
     in_a_row: int = 0
-    told: bool = False
+    noticed: bool = False
 
     def add(self, matrix: NDArray[Any]) -> None:
         """Add a validation, by its confusion matrix as `only_background` takes it."""
@@ -43,9 +43,9 @@ class BackgroundWatch:
             epoch: From 1.
             lr: `optimizer.lr`.
         """
-        if self.told or self.in_a_row < (1 if epoch == epochs else 2):
+        if self.noticed or self.in_a_row < (1 if epoch == epochs else 2):
             return None
-        self.told = True
+        self.noticed = True
         return (
             f"epoch {epoch}: the network gives every pixel of every validation image to the background. Look at what "
             "it learns from (`attn segment cues` prints the coverage of each class), train for more epochs, or lower "

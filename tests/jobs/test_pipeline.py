@@ -36,6 +36,7 @@ from jobs import cues, pipeline, show, sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.stages import training
+from jobs.stages.outputs import CuesOutputs
 from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import read_rows
 from jobs.sweeps.trial_folder import trial_folder
@@ -88,7 +89,7 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
 
 
 @pytest.mark.usefixtures("quickly")
-def test_only_what_has_changed_is_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     with counted() as counts:
         first = pipeline.run(config(tmp_path), run_id="p")
     # Validation's data once; the data of the masks with its labels, to be checked, and without, as in a test set.
@@ -99,7 +100,10 @@ def test_only_what_has_changed_is_repeated(tmp_path: Path, capsys: pytest.Captur
     assert first.cues == {"saliency": "given by the data", "threshold": "0.3, fixed"}
     assert show.run("p", root=str(tmp_path)).cues == first.cues
     assert show.run(first.stages["cues"].run_id, root=str(tmp_path)).cues == first.cues
-    assert "saliency given by the data; threshold 0.3, fixed" in capsys.readouterr().err
+    record = json.loads((tmp_path / first.stages["cues"].run_id / "stage.json").read_text())
+    outputs = CuesOutputs.read(record["outputs"])
+    assert outputs is not None
+    assert outputs.summary().endswith(" %; saliency given by the data; threshold 0.3, fixed"), "what the log says"
 
     again = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(again) == []

@@ -42,9 +42,9 @@ def trained(root: Path, uri: str, *, segmenter: bool = False) -> str:
     return run_id
 
 
-def evaluated(root: Path, uri: str, *overrides: str, model: str = "first") -> EvaluateResult:
+def evaluated(root: Path, uri: str, *overrides: str, model: str = "first", run_id: str = "scored") -> EvaluateResult:
     target = load(model, [f"root={root}", f"tracking.uri={uri}", "panels=0", "data.count=3", *overrides])
-    return run(target, run_id="scored")
+    return run(target, run_id=run_id)
 
 
 @pytest.mark.parametrize("own", ["tracking.enabled=false", "tracking.enabled=true"])
@@ -71,7 +71,8 @@ def test_a_score_taken_another_way_replaces_no_plain_one(tmp_path: Path) -> None
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run_id = trained(tmp_path, uri)
     plain = evaluated(tmp_path, uri, "data.split=val")
-    other = evaluated(tmp_path, uri, "data.split=val", "maps.refine.name=pamr", "maps.scales=[0.5, 1]")
+    ways = ("maps.refine.name=pamr", "maps.scales=[0.5, 1]")
+    other = evaluated(tmp_path, uri, "data.split=val", *ways, run_id="other")
     assert plain.scores["seed_miou"] != other.scores["seed_miou"]
     recorded: Any = MlflowClient(uri).get_run(run_id).data
     assert recorded.metrics["scores/val/seed_miou"] == pytest.approx(plain.scores["seed_miou"])
