@@ -153,10 +153,10 @@ def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[
         prefix = f"{name}." if name else ""
         own = next((report for done, report in checked if done == read), None)
         if own is None:
-            found = check_run(training, source)
-            own = next(iter(found.values()))
+            by_split = check_run(training, source)
+            own = next(iter(by_split.values()))
             checked.append((read, own))
-            reports |= {f"{prefix}{field}": report for field, report in found.items()}
+            reports |= {f"{prefix}{field}": report for field, report in by_split.items()}
         if isinstance(training, SegmentConfig) and isinstance(training.labels, CueLabels):
             without, field = own.images - own.with_saliency, f"{prefix}labels.saliency"
             notices += saliency_notices(own.images, without, training.labels, field=field)
