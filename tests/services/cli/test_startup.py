@@ -37,7 +37,7 @@ except SystemExit:
 
 def test_a_config_is_read_and_trained_by_without_what_only_some_trainings_need(tmp_path: Path) -> None:
     code = f"""
-import sys, jobs.train
+import sys, jobs.train, attn.tracking.mlflow_tracker
 from pathlib import Path
 from types import SimpleNamespace
 from attn.runs.recipes import load_config
