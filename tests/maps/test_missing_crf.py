@@ -27,6 +27,7 @@ from tests.bundles import tiny_bundle
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    monkeypatch.setattr("attn.maps.dense_crf.AFTER_LAST_PYTHON", (9, 9))  # as where it can be installed
 
 
 def segmenter(recipe: str, *overrides: str) -> SegmentConfig:
