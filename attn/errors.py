@@ -6,7 +6,18 @@ traceback.
 
 from __future__ import annotations
 
-__all__ = ["AttnError", "ConfigError", "DataError", "Fault", "RunError", "TrackingError", "WeightsError"]
+__all__ = [
+    "AttnError",
+    "ConfigError",
+    "DataError",
+    "Fault",
+    "RunError",
+    "StorageAwayError",
+    "TrackingError",
+    "WeightsError",
+    "WorkersLostError",
+    "cause_of",
+]
 
 from dataclasses import dataclass
 
@@ -66,3 +77,30 @@ class RunError(AttnError):
     """A run cannot be found, started or resumed."""
 
     code = "run"
+
+
+class StorageAwayError(AttnError):
+    """The object store did not answer for longer than this process waits; the same may succeed later.
+
+    It is no error of a file: what skips or replaces broken files lets it pass.
+    """
+
+    code = "storage"
+
+
+class WorkersLostError(RunError):
+    """Processes of a run were lost, with their machine say, more often than it starts again."""
+
+    code = "lost"
+
+
+def cause_of(error: BaseException | None) -> str | None:
+    """What ended a run where that was no fault of the run itself: `storage` or `lost`; None for all other errors.
+
+    The same run may succeed if it goes on later.
+    """
+    while error is not None:
+        if isinstance(error, (StorageAwayError, WorkersLostError)):
+            return error.code
+        error = error.__cause__
+    return None

@@ -119,6 +119,9 @@ class RunState(BaseModel):
         about: What the run does; None for runs of earlier versions.
         started, resumed, ended: Seconds since 1970.
         seconds: Running time of all attempts that have ended, without the pauses between them.
+        error: What ended the run, if it failed.
+        cause: `storage` or `lost` if it failed by no fault of its own, so that it may succeed if it goes on:
+            `attn.errors.cause_of`.
         pid, process, host: The process that drives the run: its number, its `process_identity`, and its machine. Not
             validated; a damaged value names no process.
         create_time: When that process started; written as `born` by early versions.
@@ -154,6 +157,7 @@ class RunState(BaseModel):
     ended: Annotated[Timestamp | None, ShownOnly] = None
     seconds: Annotated[float | None, ShownOnly] = None
     error: Annotated[str | None, ShownOnly] = None
+    cause: Annotated[str | None, ShownOnly] = None
     pid: Any = None
     process: Any = None
     host: str | None = None

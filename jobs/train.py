@@ -14,7 +14,7 @@ from typing import Any
 from attn import progress
 from attn.config.resolve import dump_config
 from attn.data.source_cache import SourceCache
-from attn.errors import RunError, TrackingError
+from attn.errors import AttnError, RunError, StorageAwayError, TrackingError, WorkersLostError
 from attn.run_state import RunState
 from attn.runs.config_reader import read_config
 from attn.runs.result import IF_GIVEN, RunResult
@@ -32,7 +32,7 @@ from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.training.publication import publish_on_error
 
 COLLECTIVE_SECONDS = 600
-"""Timeout of a collective operation, after which the other workers count as lost."""
+"""Timeout of a collective operation beyond the patience with storage; after it the other workers count as lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +190,9 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         train_worker,
         session_outlives_run=session_outlives_run,
         train_loop_config=loop,
-        torch_config=NodeAddressConfig(backend=resources.backend, timeout_s=COLLECTIVE_SECONDS),
+        torch_config=NodeAddressConfig(
+            backend=resources.backend, timeout_s=COLLECTIVE_SECONDS + round(config.cluster.storage_patience)
+        ),
         scaling_config=ScalingConfig(
             num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
         ),
@@ -210,11 +212,11 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         with checkpoint_on_sigterm(Channel(folder.run_id)):
             result = trainer.fit()
     except TrainingFailedError as error:
-        raise RunError(
+        raise _kind(error)(
             f"training failed: {_cause(error)}; {folder.resuming} continues from the last checkpoint"
         ) from error
     except RayError as error:  # the machine took a process of Ray's own away
-        raise RunError(
+        raise WorkersLostError(
             f"Ray ended before the run did: {_cause(error)} Check whether the machine has memory left, and its "
             f"`ulimit -v`; {folder.resuming} continues from the last checkpoint"
         ) from error
@@ -226,10 +228,29 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
 
 def _cause(error: BaseException) -> str:
     """The last line of the error that ended a worker or the controller."""
-    failures = getattr(error, "worker_failures", None) or {}
-    inner = next(iter(failures.values()), getattr(error, "controller_failure", None) or error)
+    inner = _failures(error)[0]
     lines = [line for line in str(inner).strip().splitlines() if line.strip()]
     return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
+
+
+def _kind(error: BaseException) -> type[AttnError]:
+    """The error to raise for one of Ray Train: whether the run would fail again if it went on."""
+    from ray.exceptions import OutOfMemoryError, RayError
+    from ray.train.v2._internal.exceptions import RayTrainError
+
+    failures = _failures(error)
+    if any(isinstance(one, StorageAwayError) for one in failures):
+        return StorageAwayError
+    lost = (isinstance(one, (RayError, RayTrainError)) and not isinstance(one, OutOfMemoryError) for one in failures)
+    return WorkersLostError if all(lost) else RunError
+
+
+def _failures(error: BaseException) -> list[BaseException]:
+    """The errors of the workers or the controller, each as it was raised."""
+    failures = list((getattr(error, "worker_failures", None) or {}).values())
+    failures = failures or [getattr(error, "controller_failure", None) or error]
+    inner = [getattr(one, "health_check_failure", None) or one for one in failures]
+    return [getattr(one, "_base_exc", None) or one for one in inner]
 
 
 def export_model(training: TrainingRun[RunConfig], *, record: bool = True) -> str:

@@ -14,6 +14,7 @@ from attn import progress
 from attn.config.document import override_of
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
+from attn.files.patience import DEFAULT_PATIENCE_SECONDS, set_patience
 from attn.files.roots import limit_reading
 from attn.runs.table import file_kinds, job_of, target_job_of
 from services.output_redaction import redact, redact_streams
@@ -35,6 +36,7 @@ def main(file: str) -> int:
     from jobs.runs.run_folder import RunFolder
 
     signal.signal(signal.SIGTERM, _interrupt)  # until Ray installs its own handler
+    set_patience(DEFAULT_PATIENCE_SECONDS)  # the service has used the root before
     status, error = 1, "the job ended unexpectedly; see its log"
     try:
         order = json.loads(locations.read_bytes(file))

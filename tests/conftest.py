@@ -18,6 +18,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 from attn.files.s3 import CHECKSUMS
 from tests.namespaces import mount_is_refused
 from tests.s3 import radosgw as ceph
+from tests.s3.proxy import Proxy, proxy
 from tests.tracking.migrated import copy_after_first
 
 # Ray reads at its import how clients show their token, and a test may import it before another one starts a session.
@@ -244,12 +245,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def ray_up(s3_endpoint: str) -> Iterator[None]:
+def workers_network(s3_endpoint: str) -> Iterator[Proxy]:
+    """The network between the workers of `ray_up` and the S3 server."""
+    with proxy(s3_endpoint) as state:
+        yield state
+
+
+@pytest.fixture(scope="session")
+def ray_up(workers_network: Proxy) -> Iterator[None]:
     """One Ray session for all jobs of the tests; its workers know the S3 server."""
     from jobs.ray_cluster.session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+        patch.setenv("AWS_ENDPOINT_URL", workers_network.endpoint)
         for name, value in S3_KEYS.items():
             patch.setenv(name, value)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -12,8 +12,7 @@ from typing import Literal
 from attn.config.base import is_remote
 from attn.data.sample import Record
 from attn.data.source import Source, map_in_threads
-from attn.files.locations import FileFault, name_of, split
-from attn.files.s3 import client, reason
+from attn.files.locations import list_pages, name_of, split
 
 Part = Literal["image", "mask", "saliency"]
 MAX_HASHED_BYTES = 64 << 10
@@ -80,7 +79,8 @@ def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
     """ETag and size of those objects that exist, with one listing request per thousand objects of a folder.
 
     Raises:
-        FileFault: The object store cannot be reached or refuses.
+        FileFault: The object store refuses.
+        StorageAwayError: It does not answer.
     """
     folders: dict[str, set[str]] = {}
     for location in locations:
@@ -91,15 +91,11 @@ def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 
 def _list_folder(folder: str, wanted: set[str]) -> dict[str, tuple[str, int]]:
-    bucket, prefix = split(folder)
+    bucket, _ = split(folder)
     results: dict[str, tuple[str, int]] = {}
-    try:
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        for page in pages:
-            for item in page.get("Contents", []):
-                location = f"s3://{bucket}/{item['Key']}"
-                if location in wanted:
-                    results[location] = str(item["ETag"]), int(item["Size"])
-    except Exception as error:
-        raise FileFault(folder, reason(error)) from None
+    for page in list_pages(folder):
+        for item in page.get("Contents", []):
+            location = f"s3://{bucket}/{item['Key']}"
+            if location in wanted:
+                results[location] = str(item["ETag"]), int(item["Size"])
     return results

@@ -22,6 +22,7 @@ from attn.data.sample import Batch, collate
 from attn.data.sampler import Key
 from attn.data.shared_memory import HINT, PREFETCH, describe_shared_memory
 from attn.errors import AttnError, DataError
+from attn.files.patience import longest_wait
 
 STUCK_SECONDS = 300.0
 """The loader is considered stuck after this time without a batch."""
@@ -72,14 +73,17 @@ class Loader(DataLoader[Batch]):
 
 
 class _WatchedIterator(_MultiProcessingDataLoaderIter):
-    """Gives up waiting after `STUCK_SECONDS`. PyTorch's own timeout would also delay noticing dead workers."""
+    """Gives up waiting after `STUCK_SECONDS` beyond the longest wait for storage.
+
+    PyTorch's own timeout would also delay noticing dead workers.
+    """
 
     waited = 0.0
 
     def _try_get_data(self, timeout: float = 5.0) -> Any:
         result = super()._try_get_data(timeout)
         self.waited = 0.0 if result[0] else self.waited + timeout
-        if self.waited >= STUCK_SECONDS:
+        if self.waited >= STUCK_SECONDS + longest_wait():
             raise RuntimeError(f"DataLoader: no batch for {self.waited:.0f} seconds")
         return result
 

@@ -11,6 +11,7 @@ __all__ = [
     "list_below",
     "list_files",
     "list_folders",
+    "list_pages",
     "name_of",
     "missing_location",
     "read_bytes",
@@ -26,13 +27,15 @@ import hashlib
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from attn.config.base import is_remote
 from attn.errors import DataError
+from attn.files.patience import ObjectStoreError, call
 from attn.files.roots import may_read
-from attn.files.s3 import client, reason
 from attn.regular_files import UnsuitableFileError, read_regular, too_large
 
 MAX_PATH_LENGTH = 4096
@@ -142,6 +145,7 @@ def read_bytes(location: str, max_bytes: int = MAX_BYTES) -> bytes:
 
     Raises:
         FileFault: It is missing, not a file, too large, outside of the allowed folders, or unreadable.
+        StorageAwayError: The object store does not answer.
     """
     require_allowed(location)
     if is_remote(location):
@@ -243,26 +247,49 @@ def split(location: str) -> tuple[str, str]:
 
 def _read_object(location: str, max_bytes: int) -> bytes:
     bucket, key = split(location)
+
+    def read(s3: Any) -> bytes | None:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+        if answer["ContentLength"] <= max_bytes:
+            return answer["Body"].read()
+        answer["Body"].close()
+        return None
+
     try:
-        result = client().get_object(Bucket=bucket, Key=key)
-        if result["ContentLength"] <= max_bytes:
-            return result["Body"].read()
-        result["Body"].close()
-    except Exception as error:
-        raise FileFault(location, reason(error)) from None
-    raise FileFault(location, too_large(max_bytes))
+        data = call(location, read)
+    except ObjectStoreError as error:
+        raise FileFault(location, str(error)) from None
+    if data is None:
+        raise FileFault(location, too_large(max_bytes))
+    return data
+
+
+def list_pages(folder: str) -> Iterator[dict[str, Any]]:
+    """The answers of the object store that list what lies right below a prefix.
+
+    Raises:
+        FileFault: The store refuses.
+        StorageAwayError: It does not answer.
+    """
+    bucket, key = split(folder)
+    prefix = key.rstrip("/") + "/" if key.strip("/") else ""
+    request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+    while True:
+        try:
+            page = call(folder, lambda s3: s3.list_objects_v2(**request))
+        except ObjectStoreError as error:
+            raise FileFault(folder, str(error)) from None
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _list_objects(folder: str) -> tuple[list[str], list[str]]:
-    bucket, key = split(folder)
-    prefix = key.rstrip("/") + "/" if key.strip("/") else ""
     files: list[str] = []
     folders: list[str] = []
-    try:
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        for page in pages:
-            files += [item["Key"][len(prefix) :] for item in page.get("Contents", []) if item["Key"] != prefix]
-            folders += [item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", [])]
-    except Exception as error:
-        raise FileFault(folder, reason(error)) from None
+    for page in list_pages(folder):
+        prefix = page.get("Prefix", "")
+        files += [item["Key"][len(prefix) :] for item in page.get("Contents", []) if item["Key"] != prefix]
+        folders += [item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", [])]
     return files, folders

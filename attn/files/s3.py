@@ -7,19 +7,18 @@ refuse them; environment and profile can override this.
 
 from __future__ import annotations
 
-__all__ = ["CHECKSUMS", "checksums", "client", "pyarrow_options", "reason"]
+__all__ = ["CHECKSUMS", "checksums", "client", "reason", "settings"]
 
 import functools
 import os
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from attn.proxies import bypass_proxies_for_loopback
 
 CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 WHEN_REQUIRED = "when_required"
-AMAZON = re.compile(r"s3[.-]([a-z0-9-]+\.)?amazonaws\.com(\.cn)?")
+CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+BRIEF_CONNECT_SECONDS, BRIEF_READ_SECONDS = 4.0, 10.0
 CHECKSUM_REFUSED_STATUSES = (400, 411, 501)
 """HTTP statuses of servers that do not support checksum headers or trailers."""
 
@@ -28,15 +27,20 @@ class _AddressError(Exception):
     """The endpoint's URL is invalid."""
 
 
-def client(retries: int = 4) -> Any:
+def settings() -> tuple[tuple[str, str], ...]:
+    """The environment variables that say which object store is used, and how."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(("AWS_", "HOME"))))
+
+
+def client(*, attempts: int = 1, brief: bool = False) -> Any:
     """The process's cached S3 client; a new one after the environment has changed.
 
     Args:
-        retries: How often the client retries a request.
+        attempts: How often each request of a transfer in parts is sent; `attn.files.patience.call` repeats the rest.
+        brief: Give up a server that is silent for some seconds.
     """
     bypass_proxies_for_loopback()
-    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(("AWS_", "HOME"))))
-    return _make_client(os.getpid(), settings, retries)
+    return _make_client(os.getpid(), settings(), attempts, brief)
 
 
 def checksums() -> dict[str, str]:
@@ -58,27 +62,15 @@ def checksums() -> dict[str, str]:
     }
 
 
-def pyarrow_options() -> dict[str, str]:
-    """Options with which pyarrow's S3 file system uses the same server; it does not read them from `~/.aws/config`."""
-    meta = client().meta
-    options: dict[str, str] = {}
-    endpoint = urlsplit(meta.endpoint_url)
-    if not AMAZON.fullmatch(endpoint.hostname or ""):
-        options |= {"endpoint_override": endpoint.netloc + endpoint.path.rstrip("/"), "scheme": endpoint.scheme}
-    if meta.region_name and meta.region_name != "aws-global":
-        options["region"] = meta.region_name
-    return options
-
-
-@functools.lru_cache(maxsize=4)
-def _make_client(pid: int, settings: tuple[tuple[str, str], ...], retries: int) -> Any:
+@functools.lru_cache(maxsize=6)
+def _make_client(pid: int, settings: tuple[tuple[str, str], ...], attempts: int, brief: bool) -> Any:
     import boto3
     from botocore.config import Config
 
     config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        retries={"total_max_attempts": retries + 1, "mode": "standard"},
+        connect_timeout=BRIEF_CONNECT_SECONDS if brief else CONNECT_SECONDS,
+        read_timeout=BRIEF_READ_SECONDS if brief else READ_SECONDS,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
         max_pool_connections=32,
         **{name.removeprefix("AWS_").lower(): value for name, value in checksums().items()},
     )

@@ -17,10 +17,12 @@ from attn import progress
 from attn.config.base import is_remote
 from attn.errors import RunError, WeightsError
 from attn.files.locations import FileFault, list_files, split
+from attn.files.patience import ObjectStoreError, call
 from attn.files.roots import may_read
-from attn.files.s3 import client, reason
 
 SINGLE_PUT_LIMIT = 4 * 1024**3
+ATTEMPTS_OF_A_PART = 5
+"""Of a transfer in parts, of which the others need not be sent again."""
 PATIENCE_SECONDS = 2.0
 """A transfer that takes longer is shown."""
 MD5 = re.compile(r"[0-9a-f]{32}")
@@ -31,13 +33,14 @@ def write_bytes(location: str, data: bytes) -> None:
 
     Raises:
         RunError: The file cannot be written.
+        StorageAwayError: The object store does not answer.
     """
     if is_remote(location):
         bucket, key = split(location)
         try:
-            client().put_object(Bucket=bucket, Key=key, Body=data)
-        except Exception as error:
-            raise RunError(f"{location} cannot be written: {reason(error)}") from None
+            call(location, lambda s3: s3.put_object(Bucket=bucket, Key=key, Body=data))
+        except ObjectStoreError as error:
+            raise RunError(f"{location} cannot be written: {error}") from None
         return
     path = Path(location)
     part = path.with_name(f".{secrets.token_hex(8)}.part")
@@ -61,7 +64,8 @@ def size(location: str) -> int | None:
     """Bytes of a file; None if it does not exist or this process may not read it.
 
     Raises:
-        FileFault: The object store cannot be reached or refuses.
+        FileFault: The object store refuses.
+        StorageAwayError: It does not answer.
     """
     if not may_read(location):
         return None
@@ -70,12 +74,11 @@ def size(location: str) -> int | None:
         return path.stat().st_size if path.is_file() else None
     bucket, key = split(location)
     try:
-        return int(client().head_object(Bucket=bucket, Key=key)["ContentLength"])
-    except Exception as error:
-        why = reason(error)
-        if why == "no such object":
+        return int(call(location, lambda s3: s3.head_object(Bucket=bucket, Key=key))["ContentLength"])
+    except ObjectStoreError as error:
+        if error.is_missing:
             return None
-        raise FileFault(location, why) from None
+        raise FileFault(location, str(error)) from None
 
 
 def exists(location: str) -> bool:
@@ -101,19 +104,25 @@ def upload_file(path: Path, location: str) -> None:
 
     Raises:
         RunError: The object cannot be written, or differs from the file.
+        StorageAwayError: The object store does not answer.
     """
     bucket, key = split(location)
     expected = path.stat().st_size
+
+    def send(s3: Any) -> None:
+        if expected <= SINGLE_PUT_LIMIT:
+            with _ReportedFile(path, reported) as stream:
+                s3.put_object(Bucket=bucket, Key=key, Body=stream)
+        else:
+            reported.update(0)
+            s3.upload_file(str(path), bucket, key, Callback=reported.advance)
+
     try:
         with progress.task(f"upload {path.name}", expected, "bytes", patience=PATIENCE_SECONDS) as reported:
-            if expected <= SINGLE_PUT_LIMIT:
-                with _ReportedFile(path, reported) as stream:
-                    client().put_object(Bucket=bucket, Key=key, Body=stream)
-            else:
-                client().upload_file(str(path), bucket, key, Callback=reported.advance)
-        head = client().head_object(Bucket=bucket, Key=key)
-    except Exception as error:
-        raise RunError(f"{location} cannot be written: {reason(error)}") from None
+            call(location, send, attempts=ATTEMPTS_OF_A_PART)
+        head = call(location, lambda s3: s3.head_object(Bucket=bucket, Key=key))
+    except ObjectStoreError as error:
+        raise RunError(f"{location} cannot be written: {error}") from None
     etag = str(head.get("ETag", "")).strip('"')
     whole = head["ContentLength"] == expected
     if whole and MD5.fullmatch(etag) and "ServerSideEncryption" not in head:
@@ -128,15 +137,21 @@ def download_file(location: str, path: Path) -> None:
 
     Raises:
         FileFault: The object does not exist, or the store refuses.
+        StorageAwayError: The store does not answer.
     """
     bucket, key = split(location)
     path.parent.mkdir(parents=True, exist_ok=True)
     total = size(location) if progress.is_shown() else None
+
+    def fetch(s3: Any) -> None:
+        reported.update(0)
+        s3.download_file(bucket, key, str(path), Callback=reported.advance)
+
     try:
         with progress.task(f"download {path.name}", total, "bytes", patience=PATIENCE_SECONDS) as reported:
-            client().download_file(bucket, key, str(path), Callback=reported.advance)
-    except Exception as error:
-        raise FileFault(location, reason(error)) from None
+            call(location, fetch, attempts=ATTEMPTS_OF_A_PART)
+    except ObjectStoreError as error:
+        raise FileFault(location, str(error)) from None
 
 
 def download_folder(uri: str, folder: Path) -> Path:

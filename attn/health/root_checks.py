@@ -14,7 +14,7 @@ from pathlib import Path
 from attn.config.base import is_remote
 from attn.errors import AttnError
 from attn.files.locations import split
-from attn.files.s3 import client
+from attn.files.patience import call
 from attn.files.transfer import write_bytes
 from attn.health.finding import Finding
 from attn.health.judge import judge_clock
@@ -57,6 +57,6 @@ def probe_under(root: str) -> Generator[tuple[str, str]]:
     finally:
         if is_remote(location):
             bucket, key = split(location)
-            client().delete_object(Bucket=bucket, Key=key)
+            call(location, lambda s3: s3.delete_object(Bucket=bucket, Key=key))
         else:
             Path(location).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ __all__ = [
     "MapStore",
     "Session",
     "Snapshot",
+    "StoreAwayError",
     "StoreError",
     "VersionError",
     "Writer",
@@ -27,6 +28,7 @@ from attn.store.errors import (
     DamagedError,
     FencedError,
     MapError,
+    StoreAwayError,
     StoreError,
     VersionError,
 )

@@ -9,13 +9,14 @@ __all__ = [
     "FencedError",
     "MapError",
     "MissingError",
+    "StoreAwayError",
     "StoreError",
     "VersionError",
 ]
 
 from collections.abc import Sequence
 
-from attn.errors import AttnError
+from attn.errors import AttnError, StorageAwayError
 
 SHOWN = 5
 
@@ -24,6 +25,12 @@ class StoreError(AttnError):
     """A map store cannot be created, read or written."""
 
     code = "store"
+
+
+class StoreAwayError(StorageAwayError, StoreError):
+    """The object store with the map store does not answer; the same may succeed later."""
+
+    code = StorageAwayError.code
 
 
 class MapError(StoreError, ValueError):

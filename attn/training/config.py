@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.evaluation.voc import AveragePrecisionRule
+from attn.files.patience import DEFAULT_PATIENCE_SECONDS
 from attn.maps.settings import MapSettings
 from attn.training.selection import EarlyStoppingConfig
 
@@ -134,6 +135,8 @@ class ClusterConfig(Config):
         data_workers: Processes that load data, for each worker; 0: the worker loads its own.
         max_failures: How often a run whose worker died starts again from its newest checkpoint.
         start_timeout: Seconds that the cluster has to start all workers.
+        storage_patience: Seconds that each process waits for an object store that does not answer. After that its
+            worker counts as one that died.
     """
 
     workers: int = Field(default=1, ge=1, le=4096)
@@ -143,3 +146,4 @@ class ClusterConfig(Config):
     data_workers: int = Field(default=0, ge=0, le=256)
     max_failures: int = Field(default=3, ge=0)
     start_timeout: float = Field(default=300.0, gt=0)
+    storage_patience: float = Field(default=DEFAULT_PATIENCE_SECONDS, ge=0, le=86_400)

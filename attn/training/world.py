@@ -14,7 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, RunError, StorageAwayError
 from attn.memory import out_of_memory
 
 T = TypeVar("T")
@@ -24,6 +24,12 @@ class TrainingStopped(RunError):
     """A fault that stops all workers at the same step; a restart would meet it again."""
 
     code = "stopped"
+
+
+@dataclass(frozen=True)
+class _Fault:
+    text: str
+    is_away: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,25 @@ class World:
 
         Raises:
             TrainingStopped: On all workers, with the fault of the lowest rank that has one.
+            StorageAwayError: On all workers, if no worker has another fault: a restart may not meet it again.
         """
-        fault: str | None = None
+        fault: _Fault | None = None
         results: list[T] = []
         try:
             results.append(work())
         except AttnError as error:
-            fault = str(error)
+            fault = _Fault(str(error), is_away=isinstance(error, StorageAwayError))
         except (MemoryError, RuntimeError) as error:
             if (lacking := out_of_memory(error)) is None:
                 raise
-            fault = str(lacking)
-        if stopped := self.first_fault(fault):
-            raise TrainingStopped(stopped)
-        return results[0]
+            fault = _Fault(str(lacking))
+        if not self.any(fault is not None):
+            return results[0]
+        faults = [one for one in self.gather(fault) if one is not None]
+        for one in faults:
+            if not one.is_away:
+                raise TrainingStopped(one.text)
+        raise StorageAwayError(faults[0].text)
 
     def average_buffers(self, network: nn.Module) -> None:
         """Give all workers the mean of their floating buffers: running statistics, each of its own images."""

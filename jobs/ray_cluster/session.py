@@ -16,6 +16,7 @@ from typing import Any
 
 from attn import progress
 from attn.errors import RunError
+from attn.files.patience import PATIENCE_VARIABLE
 from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
 from attn.proxies import bypass_proxies_for_loopback
@@ -84,7 +85,11 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
                 from attn.models.factory import FACTORIES  # imports torch
 
                 # The nodes of a cluster do not start their workers with this process's environment.
-                given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS, FACTORIES) if name in os.environ}
+                given = {
+                    name: os.environ[name]
+                    for name in (*CHECKSUMS, PATIENCE_VARIABLE, DATA_ROOTS, FACTORIES)
+                    if name in os.environ
+                }
                 ray.init(address, runtime_env={"env_vars": given}, **quiet)
         except Exception as error:  # Ray raises bare Exceptions here
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attn.config.base import is_remote
 from attn.errors import RunError
 from attn.files import transfer
+from jobs.runs.object_file_system import is_object_files
 
 if TYPE_CHECKING:
     from ray.train import Checkpoint
@@ -49,6 +50,6 @@ def download_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     Raises:
         WeightsError: It cannot be read.
     """
-    if checkpoint.filesystem is None or checkpoint.filesystem.type_name != "s3":
+    if not is_object_files(checkpoint.filesystem):
         return Path(checkpoint.path)
     return transfer.download_folder(f"s3://{checkpoint.path}", folder)

@@ -15,7 +15,6 @@ __all__ = [
 ]
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from attn.config.base import is_remote
 from attn.data.names import name_fault
 from attn.errors import RunError, WeightsError
-from attn.files.s3 import checksums, pyarrow_options
 from attn.files.transfer import download_folder
 from attn.training.checkpoint import verify_folder
 from jobs.runs.atomic_file_system import whole_files
+from jobs.runs.object_file_system import object_files
 from jobs.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -42,13 +41,7 @@ COMMITTED = "checkpoints/committed.json"
 
 def ray_storage(uri: str) -> tuple[str, FileSystem]:
     """`storage_path` and `storage_filesystem` of a Ray Train run for a run's folder."""
-    if not is_remote(uri):
-        return uri, whole_files()
-    from pyarrow.fs import S3FileSystem
-
-    for name, value in checksums().items():
-        os.environ.setdefault(name, value)
-    return uri.removeprefix("s3://"), S3FileSystem(**pyarrow_options())
+    return (uri.removeprefix("s3://"), object_files()) if is_remote(uri) else (uri, whole_files())
 
 
 def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:

@@ -32,10 +32,12 @@ from attn import progress
 from attn.config.base import Config
 from attn.config.document import Document, override_of, read_document
 from attn.config.resolve import dump_config, parse_config, resolve
-from attn.errors import AttnError, ConfigError, RunError
+from attn.errors import AttnError, ConfigError, RunError, cause_of
+from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience
 from attn.memory import out_of_memory
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
 from attn.tracking.description import flattened
+from attn.training.run_config import RunConfig
 from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
 from jobs.runs.description import describe_run
@@ -161,7 +163,14 @@ def continue_run(
     if others:
         check_ended(folder, state)
     with _lived(config, folder, state.tracking_run, state.seconds or 0.0) as run:
-        marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_fields()}
+        marks = {
+            "state": "running",
+            "resumed": time.time(),
+            "ended": None,
+            "error": None,
+            "cause": None,
+            **process_fields(),
+        }
         folder.update(**marks, **(fields or {}))
         run.claimed = True
         yield run
@@ -286,14 +295,15 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
                 note(state, **fields)
             close(state)
 
-    with sigterm_as_interrupt():
+    with sigterm_as_interrupt(), patience(storage_patience(config)):
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):  # Ray's handlers end the process by SystemExit
             end("cancelled")
             raise folder.cancelled() from None
         except BaseException as error:
-            end("failed", error=fault_text(error))
+            cause = cause_of(error)
+            end("failed", error=fault_text(error), **({} if cause is None else {"cause": cause}))
             raise
         with ignore_signals():
             check()
@@ -307,6 +317,11 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
                 raise
             if run.state != "waiting":
                 close(run.state)
+
+
+def storage_patience(config: Tracked) -> float:
+    """Seconds that a run waits for an object store that does not answer."""
+    return config.cluster.storage_patience if isinstance(config, RunConfig) else DEFAULT_PATIENCE_SECONDS
 
 
 def fault_text(error: BaseException) -> str:

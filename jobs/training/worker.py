@@ -20,7 +20,8 @@ from attn import store as map_store
 from attn.data.names import file_stem
 from attn.data.shared_memory import check_shared_memory
 from attn.display import figure
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, RunError, StorageAwayError
+from attn.files.patience import set_patience, tell_by
 from attn.memory import out_of_memory
 from attn.pictures.layout import Picture
 from attn.runs.config_reader import read_config
@@ -64,6 +65,9 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_interop_threads(1)
     config = read_config(loop["config"], "config.yaml")
     world = World.current(ray.train.torch.get_device())
+    set_patience(config.cluster.storage_patience)
+    if world.rank == 0:
+        tell_by(lambda text: Channel(loop["run_id"]).put({"kind": "text", "text": text}))
     try:
         hosts = world.gather(platform.node())
         world.all_or_raise(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
@@ -281,11 +285,14 @@ class RayReporter:
 
         Raises:
             RunError: It did not arrive intact.
+            StorageAwayError: The object store does not answer.
         """
         try:
             with scratch_folder() as folder:
                 write(folder)
                 upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
+        except StorageAwayError:
+            raise
         except (OSError, RuntimeError, AttnError) as error:
             where = self.folder.path("checkpoints")
             raise RunError(f"checkpoint {name} could not be written to {where}: {error}") from error

@@ -77,15 +77,17 @@ def serve(
     if ray_jobs is not None and not PLAIN_URL.fullmatch(ray_jobs):
         what = "is not the plain URL of a job server"
         raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is read from RAY_AUTH_TOKEN_PATH")])
+    from attn.files.patience import BRIEF_PATIENCE_SECONDS, patience
     from services.discovery import absolute_root
     from services.serving import serve as run
 
-    run(
-        absolute_root(root), host, port,
-        slots=slots, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
-        any_host=host not in LOOPBACK,
-        data_roots=tuple(map(_data_root, data_root or [])),
-    )  # fmt: skip
+    with patience(BRIEF_PATIENCE_SECONDS):  # whoever asks it waits
+        run(
+            absolute_root(root), host, port,
+            slots=slots, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
+            any_host=host not in LOOPBACK,
+            data_roots=tuple(map(_data_root, data_root or [])),
+        )  # fmt: skip
 
     def show(console: Console) -> None:
         console.print("stopped")

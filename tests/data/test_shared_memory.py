@@ -21,6 +21,7 @@ from attn.data.sample import Sample
 from attn.data.shared_memory import MIB, check_shared_memory
 from attn.data.transforms import InputConfig
 from attn.errors import DataError
+from attn.files.patience import PATIENCE_VARIABLE
 from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
 from tests.namespaces import mount_is_refused
@@ -86,6 +87,7 @@ def test_a_worker_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = build_loader(small(kind=Stuck), [[0, 1], [2, 3]], workers=1, pin=False)
     batches = first(loader)
     monkeypatch.setattr(loaders, "STUCK_SECONDS", 5.0)
+    monkeypatch.setenv(PATIENCE_VARIABLE, "0")
     with pytest.raises(LoaderError, match=r"no batch for 5 seconds.*cluster.data_workers=0"):
         next(batches)
     (worker,) = vars(loader)["_iterator"]._workers

@@ -36,6 +36,7 @@ from tests.conftest import S3_KEYS
 from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
 from tests.leaks import in_bucket, leaks, session_logs, under
+from tests.s3.proxy import Action, Fault, Proxy
 from tests.store.alike import assert_alike
 from tests.test_warnings import use_what_is_deprecated
 
@@ -94,10 +95,15 @@ def test_each_thing_is_done_once(here: TrainResult, counts: Counter[str]) -> Non
 def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     here: TrainResult,
     s3_server: str,
+    workers_network: Proxy,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """Also where the object store is away for three seconds when the first checkpoint is written."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", workers_network.endpoint)
+    away = Fault("PUT", r"/checkpoints/epoch-0001.*/training\.pt", Action.AWAY, seconds=3.0)
+    workers_network.faults.append(away)
     hidden = {**S3_KEYS, "MLflow's password": secrets.token_hex(16)}  # not in a diff of this file
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", hidden["MLflow's password"])
@@ -105,10 +111,12 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     # Its epochs are equal, so the first is the best one; the maps are those of all epochs.
     with progress.shown():
         far = run(load(root, "cluster.workers=1", tracking, "checkpoint.best=val/loss"), run_id="far")
+    assert away.times == 0
     assert far.model == f"{root}/far/model"
+    assert RunFolder(root, "far").state().attempts == 1
     assert far.store == f"{root}/far/store"
-    near, away = (map_store.open(entry.store).at(entry.store_version) for entry in (here, far))
-    assert_alike(near, away)
+    near, other = (map_store.open(entry.store).at(entry.store_version) for entry in (here, far))
+    assert_alike(near, other)
     assert near.coverage + near.manifest.fallback == len(map_store.open(here.store).rows)
 
     listing = boto3.client("s3").list_objects_v2(Bucket="attn-test", Prefix="runs/far/")["Contents"]
@@ -122,7 +130,9 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
 
     # No secret in the run's folder, its record, Ray's logs, or what was printed.
     printed = "".join(capfd.readouterr())
-    assert printed, "a run tells of its epochs"
+    assert (
+        printed.count(": trying again for up to 2 min") == printed.count("the object store answers again, after") == 1
+    )
     places = [("the terminal", printed.encode()), *in_bucket(s3_server), *under(tmp_path, session_logs())]
     assert len(places) > 20
     assert leaks(hidden, places) == []

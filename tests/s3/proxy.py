@@ -1,4 +1,4 @@
-"""A bad network before an S3 server: a proxy that refuses requests, loses answers, cuts and corrupts bodies."""
+"""A bad network before an S3 server: a proxy that refuses requests, loses answers, corrupts bodies, or is away."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import contextlib
 import http.client
 import re
 import threading
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from enum import Enum
@@ -28,6 +29,7 @@ class Action(Enum):
     DENY = "the server carries it out; an error is answered all the same"
     CUT = "the answer ends in the middle of its body"
     FLIP = "one bit in the middle of the answer's body is wrong"
+    AWAY = "the server does not see it; the connection ends, and for some seconds no other one is accepted"
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Fault:
         path: A regular expression that occurs in the path and query.
         times: How many of them.
         status, code: Of the error that is answered.
+        seconds: How long the server is away.
     """
 
     method: str
@@ -46,6 +49,7 @@ class Fault:
     times: int = 1
     status: int = 503
     code: str = "SlowDown"
+    seconds: float = 3.0
 
 
 @dataclass
@@ -65,7 +69,27 @@ class Proxy:
     checksums: bool | None = None
     refuses_checksums: int | None = None
     seen: list[tuple[str, str]] = field(default_factory=list)
+    stop: Callable[[], None] = lambda: None
+    start: Callable[[], None] = lambda: None
+    _away: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_away(self) -> bool:
+        return self._away.is_set()
+
+    def leave(self, seconds: float) -> None:
+        """End all connections and refuse new ones for so long."""
+        with self._lock:
+            if self.is_away:
+                return
+            self._away.set()
+            self.stop()
+        threading.Timer(seconds, self._return).start()
+
+    def _return(self) -> None:
+        self.start()
+        self._away.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
         """Note a request, and use up the first fault that concerns it."""
@@ -109,8 +133,13 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            fault = state.take(self.command, self.path)
+            fault = None if state.is_away else state.take(self.command, self.path)
             action = fault.action if fault else None
+            if fault and action is Action.AWAY:
+                state.leave(fault.seconds)
+            if state.is_away:
+                self.close_connection = True
+                return
             if fault and action is Action.REFUSE:
                 self._error(fault)
                 return
@@ -164,14 +193,27 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
     for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
         setattr(Handler, f"do_{method}", Handler.forward)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
+    running: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start() -> None:
+        server = ThreadingHTTPServer(("127.0.0.1", urlsplit(state.endpoint).port or 0), Handler)
+        server.daemon_threads = True
+        state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+
+    def stop() -> None:
+        server, thread = running.pop()
         server.shutdown()
         server.server_close()
         thread.join()
+
+    state.start, state.stop = start, stop
+    start()
+    try:
+        yield state
+    finally:
+        while state.is_away:
+            time.sleep(0.05)
+        stop()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attn import store as maps
-from attn.store.backends import s3
+from attn.files import patience
 from tests.s3.proxy import Action, Fault, Proxy, proxy
 from tests.store.small import COUNT, GRID, ROWS, new_store, one_epoch, values, whole_run
 
@@ -40,7 +40,7 @@ def network(
 ) -> tuple[Proxy, str]:
     """A proxy without faults yet, and the location of a store behind it."""
     bucket = request.getfixturevalue("s3_server" if ceph_missing else "radosgw")
-    monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.001)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.setenv(name, bad_network.endpoint)
     bad_network.faults.clear()
@@ -85,16 +85,22 @@ def test_a_transient_outage_is_survived(network: tuple[Proxy, str], undisturbed:
     ("kind", "storm"),
     [("delta/", 1), ("base/", 2), ("version/", 0), ("manifest/", 0), ("manifest/", 1), ("heads/", 0), ("heads/", 2)],
 )
-def test_a_lasting_outage_is_one_error(network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str) -> None:
+def test_a_lasting_outage_is_one_error(
+    network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state, uri = network
     store = new_store(uri)
     session = store.begin("run")
     one_epoch(session, 0)
     status, code = STORMS[storm]
     state.faults.append(Fault("PUT", f"/maps/{kind}", Action.REFUSE, 10**6, status, code))
-    with pytest.raises(maps.StoreError, match=rf"maps/{kind}.* cannot be written: .*{code}.*, 9 times$") as caught:
+    monkeypatch.setenv(patience.PATIENCE_VARIABLE, "0.15")
+    with pytest.raises(
+        maps.StoreAwayError, match=rf"maps/{kind}.* cannot be written: .*{code}.*; tried for \d.* s$"
+    ) as caught:
         one_epoch(session, 1)
     assert len(os.environ["AWS_SECRET_ACCESS_KEY"]) < 9 or os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+    assert 10**6 - state.faults[0].times >= 2
     state.faults.clear()
     # The next attempt goes on from the last checkpoint.
     one_epoch(store.begin("run", from_version=2), 1)

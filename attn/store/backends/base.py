@@ -57,8 +57,8 @@ class Backend(Protocol):
     """Named objects that are written atomically, and two conditional writes.
 
     A backend is a small picklable value: a copy in another process accesses the same objects. All methods raise
-    `StoreError` if the storage cannot be reached, is full or refuses access; transient errors are retried a limited
-    number of times. Every method checks its key with `check_key` first.
+    `StoreError` if the storage is full or refuses access, and `StoreAwayError` if it does not answer for longer than
+    the process waits. Every method checks its key with `check_key` first.
     """
 
     @property

@@ -1,33 +1,28 @@
 """The backend for a prefix of an S3 bucket, through boto3.
 
-Requests are retried here and not by the client, to tell a lost response from a refusal: after a conditional write that
-may have succeeded, the object is read and compared.
+Requests are repeated while the object store is away (`attn.files.patience`). After a conditional write that may have
+succeeded, its answer being lost, the object is read and compared.
 """
 
 from __future__ import annotations
 
 __all__ = ["S3Backend"]
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attn.files.s3 import client, reason
+from attn.errors import StorageAwayError
+from attn.files.patience import ObjectStoreError, call
 from attn.store.backends.base import MAX_RECORD_BYTES, Entry, check_key, too_large
-from attn.store.errors import DamagedError, MissingError, StoreError
+from attn.store.errors import MissingError, StoreAwayError, StoreError
 
 T = TypeVar("T")
 
-ATTEMPTS = 9
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 5.0
 MAX_OBJECT_BYTES = 5 * 2**30
-_NOT_FOUND_CODES = ("NoSuchKey", "404")
-_TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded")
+_CONDITION_STATUSES = (412, 416)
 
 
 class _ConditionFailedError(Exception):
@@ -144,41 +139,17 @@ class S3Backend:
         self._call("written", key, lambda s3, object_args: s3.put_object(**object_args, Body=data, **condition))
 
     def _call(self, verb: str, key: str, request: Callable[[Any, dict[str, str]], T]) -> T:
-        """Send a request; retry transient errors with exponential backoff and jitter."""
-        object_args = {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
+        """Send a request; again while the object store is away."""
         if verb != "listed":
             check_key(self.uri, key)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
-            try:
-                return request(client(retries=0), object_args)
-            except DamagedError:
-                raise
-            except Exception as error:
-                code, status = _error_code(error)
-                if code in _NOT_FOUND_CODES:
-                    raise MissingError(f"{self.uri}/{key}: no such object") from None
-                if status in (412, 416):
-                    raise _ConditionFailedError from None
-                if not _is_transient(error, code, status) or attempt == ATTEMPTS - 1:
-                    tried = f", {ATTEMPTS} times" if attempt else ""
-                    raise StoreError(f"{self.uri}/{key} cannot be {verb}: {reason(error)}{tried}") from None
-        raise AssertionError("unreachable")
-
-
-def _error_code(error: Exception) -> tuple[str, int]:
-    """Error code and HTTP status of a response; empty and 0 for errors without a response."""
-    response = getattr(error, "response", None) or {}
-    code = str(response.get("Error", {}).get("Code", ""))
-    return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _is_transient(error: Exception, code: str, status: int) -> bool:
-    from botocore.exceptions import ConnectionError as ConnectionFailure
-    from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
-
-    if isinstance(error, (ConnectionFailure, HTTPClientError, IncompleteReadError, FlexibleChecksumError)):
-        return True
-    # 409: two conditional writes met; retry.
-    return status in (409, 429) or status >= 500 or code in _TRANSIENT_CODES
+        location, object_args = f"{self.uri}/{key}", {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
+        try:
+            return call(f"{location} cannot be {verb}", lambda s3: request(s3, object_args))
+        except StorageAwayError as error:
+            raise StoreAwayError(str(error)) from None
+        except ObjectStoreError as error:
+            if error.is_missing:
+                raise MissingError(f"{location}: no such object") from None
+            if error.status in _CONDITION_STATUSES:
+                raise _ConditionFailedError from None
+            raise StoreError(f"{location} cannot be {verb}: {error}") from None
