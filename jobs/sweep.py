@@ -12,13 +12,14 @@ __all__ = ["resume", "run"]
 import logging
 import os
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from attn import progress
 from attn.config.document import override_of
 from attn.config.resolve import dump_config
-from attn.errors import ConfigError, RunError
+from attn.errors import ConfigError, RunError, WorkersLostError
 from attn.redaction import without_secrets
 from attn.runs.config_notices import config_notices
 from attn.runs.sweep import SweepConfig
@@ -29,6 +30,7 @@ from attn.tracking import RunDescription, TrackingConfig, create_run, run_params
 from attn.tracking.address import tracking_uri
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
+from attn.wording import counted
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
@@ -37,12 +39,14 @@ from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import Row, SweepResult, conclude, read_rows, result_of
+from jobs.sweeps.results import ENDED, Row, SweepResult, conclude, read_rows, result_of
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 from jobs.training.notices import tell_notices
 
 BASE = "base.yaml"
 """File in a sweep's folder with the resolved config of all trials, `set` included: the recipe of `sweep.yaml`."""
+MOST_LOSSES = 3
+"""How often a trial that is lost goes on in one session of its sweep."""
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -78,14 +82,17 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> SweepResult:
-    """Continue a sweep that was interrupted: trials that ended are kept, the others are continued or begun."""
+    """Continue a sweep that was interrupted: trials that ended are kept, the others are continued or begun.
+
+    A trial that failed by no fault of its own has not ended.
+    """
     folder = RunFolder.of(run, root)
     state = folder.state()
     if state.kind != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
     config = sweep_config(folder.read_text("sweep.yaml"), folder.path("sweep.yaml"))
     config = config.model_copy(update={"root": folder.root})
-    if state.state == "done":
+    if state.state == "done" and all(row.ended for row in read_rows(folder)):
         say_done(folder)
         with warned("what its record lacks could not be sent"):
             send_pending(config.tracking, config.root, state.tracking_run, folder.uri)
@@ -107,7 +114,7 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
                 rest = remaining(plan, list(sweep.rows.values()))
                 head = "" if rest is plan else "left: "
                 progress.say(head + rest.line(sweep_estimate(config, base, rest)))
-                sweep.tune(plan, reported)
+                sweep.run(plan, reported)
         result = conclude(config, live.folder)
     live.outputs["registered"] = result.registered
     if result.best is not None:
@@ -125,15 +132,34 @@ class _Sweep:
     def __init__(self, config: SweepConfig, base: str, folder: RunFolder) -> None:
         self.config, self.base, self.folder = config, base, folder
         self.in_process = in_one_process(trial_config(base, {}))
-        self.rows = {row.number: row for row in read_rows(folder)}
+        self._read()
+        self._settle_record()
+
+    def _read(self) -> None:
+        """Take up the trials as they are in the sweep's folder."""
+        self.rows = {row.number: row for row in read_rows(self.folder)}
         ended = {number: row for number, row in self.rows.items() if row.ended}
         self.suggestions = Suggestions(
-            config,
+            self.config,
             {number: row.values for number, row in self.rows.items()},
             {number: row.objective for number, row in ended.items()},
         )
-        self.left = [number for number in range(config.trials) if number not in ended]
-        self._settle_record()
+        self.left = [number for number in range(self.config.trials) if number not in ended]
+
+    def run(self, plan: Plan, reported: progress.Task) -> None:
+        """Run what is left. Trials that are lost go on afterwards, where there is room; each so often at most."""
+        losses: Counter[int] = Counter()
+        while self.left:
+            self.tune(plan, reported)
+            self._read()
+            for number in self.left:
+                if (row := self.rows.get(number)) is not None and row.state not in ENDED:
+                    self._mark_lost(row)
+            losses.update(self.left)
+            self.left = [number for number in self.left if losses[number] <= MOST_LOSSES]
+            if self.left:
+                progress.say(f"{counted(len(self.left), 'trial')} of {self.config.trials} lost: "
+                             "going on from their newest checkpoints")  # fmt: skip
 
     def tune(self, plan: Plan, reported: progress.Task) -> None:
         """Run what is left, and report the trials."""
@@ -186,9 +212,6 @@ class _Sweep:
             ),
         )  # fmt: skip
         tuner.fit()
-        for row in read_rows(self.folder):
-            if not row.ended:  # its process died before it could say so
-                self._mark_failed(row)
 
     def begin(self, number: int, point: Point) -> dict[str, Any]:
         """Make a trial's folder and record, where they are not there yet; gives what Tune passes to the trial."""
@@ -250,9 +273,10 @@ class _Sweep:
         states = {row.tracking_run: row.state if row.ended else None for row in self.rows.values() if row.tracking_run}
         reconcile_children(tracking_uri(self.config.tracking, self.config.root), parent, states)
 
-    def _mark_failed(self, row: Row) -> None:
-        folder = trial_folder(self.folder, row.number)
-        folder.update(state="failed", ended=time.time(), error=row.error or "its process ended before the trial did")
+    def _mark_lost(self, row: Row) -> None:
+        """Record the end of a trial whose process died before it could do that itself."""
+        folder, error = trial_folder(self.folder, row.number), "its process was lost before the trial had ended"
+        folder.update(state="failed", ended=time.time(), error=row.error or error, cause=WorkersLostError.code)
         terminate(self.config.tracking, self.config.root, row.tracking_run, "failed")
 
 

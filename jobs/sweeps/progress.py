@@ -18,7 +18,7 @@ from attn.display import figure
 from attn.errors import AttnError
 from attn.runs.sweep import SweepConfig
 from jobs.runs.run_folder import RunFolder
-from jobs.sweeps.results import Row
+from jobs.sweeps.results import Row, is_lost
 from jobs.sweeps.trial_folder import EPOCH, OBJECTIVE, trial_number
 
 PROGRESS = "progress.json"
@@ -70,8 +70,13 @@ def progress_callback(
             self.report(trial, "ended")
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.scores.pop(trial_number(str(trial)), None)
-            self.report(trial, "failed")
+            number = trial_number(str(trial))
+            self.scores.pop(number, None)
+            if not is_lost(folder, number):
+                self.report(trial, "failed")
+                return
+            self.running.discard(number)
+            progress.say(f"trial {number} was lost after epoch {self.epochs.get(number, 0)}")
 
         def report(self, trial: Any, how: str) -> None:
             number = trial_number(str(trial))

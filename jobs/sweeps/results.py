@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "SweepResult", "best_row", "conclude", "objective_of", "read_rows", "result_of", "table"]
+__all__ = ["Row", "SweepResult", "best_row", "conclude", "is_lost", "objective_of", "read_rows", "result_of", "table"]
 
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from attn.files.spreadsheet import csv_table
 from attn.files.transfer import download_folder
 from attn.models.description import read_description
 from attn.registry import add_scores, log_model
-from attn.runs.result import JsonResult, RunResult
+from attn.runs.result import IF_GIVEN, JsonResult, RunResult
 from attn.runs.sweep import Objective, SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
@@ -47,6 +47,7 @@ class Row(JsonResult):
         objective: Its last score; None where it has none.
         epoch: How many epochs it came to.
         seconds: That it ran, pauses not counted.
+        cause: Of a trial that failed by no fault of its own; see `RunState`.
     """
 
     number: int
@@ -58,11 +59,12 @@ class Row(JsonResult):
     model: str | None
     error: str | None
     tracking_run: str | None
+    cause: str | None = field(default=None, metadata=IF_GIVEN)
 
     @property
     def ended(self) -> bool:
         """Return whether it is not to be run again."""
-        return self.state in ENDED
+        return self.state in ENDED and self.cause is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +112,15 @@ def read_rows(folder: RunFolder) -> list[Row]:
                 model=state.model,
                 error=state.error,
                 tracking_run=state.tracking_run,
+                cause=state.cause,
             )
         )
     return sorted(rows, key=lambda row: row.number)
+
+
+def is_lost(folder: RunFolder, number: int) -> bool:
+    """Return whether a trial that is not running any more is to go on: its process was lost, or its storage away."""
+    return any(row.number == number and not row.ended for row in read_rows(folder))
 
 
 def best_row(objective: Objective, rows: Iterable[Row]) -> Row | None:

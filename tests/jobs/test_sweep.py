@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
 import torch
 
+from attn.config.resolve import dump_config
 from attn.models.bundle import load_bundle
 from attn.registry.mlflow_registry import Registry
 from attn.runs.recipes import load_any_config, load_run
+from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
@@ -25,6 +29,7 @@ from jobs import sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.results import read_rows
+from jobs.sweeps.trial_folder import trial_folder
 from tests.conftest import S3_KEYS
 from tests.environment import without_ray
 from tests.leaks import leaks, session_logs, under
@@ -76,6 +81,74 @@ def test_its_folder_repeats_it_without_what_it_named(tmp_path: Path, monkeypatch
     assert (again.base, again.config.space) == (loaded.base, loaded.config.space)
 
 
+def test_lost_trials_go_on_and_failed_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TEXT.replace("register_as: swept, alias: champion", "enabled: false")
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    folder, begun = RunFolder(str(tmp_path), "s"), list[list[int]]()
+    folder.begin(kind="sweep", state="running")
+    folder.write("sweep.yaml", dump_config(config.model_copy(update={"recipe": "base.yaml", "set": {}})))
+    folder.write("base.yaml", base)
+    ends = {0: ["lost", "storage", "done"], 1: ["failed"], 2: ["lost"] * 10}
+
+    def tune(self: sweep._Sweep, plan: object, reported: object) -> None:
+        begun.append(list(self.left))
+        for number in self.left:
+            end = ends[number].pop(0)
+            of_end = {"lost": {"state": "running"}, "storage": {"state": "failed", "cause": "storage", "error": "away"}}
+            trial_folder(folder, number).begin(
+                kind="train", number=number, values={"optimizer.lr": 0.01}, epoch=1, **of_end.get(end, {"state": end})
+            )
+
+    monkeypatch.setattr(sweep._Sweep, "tune", tune)
+    sweep._Sweep(config, base, folder).run(Mock(), Mock())
+    assert begun == [[0, 1, 2], [0, 2], [0, 2], [2]]
+    rows = read_rows(folder)
+    assert [(row.state, row.cause, row.ended) for row in rows] == [
+        ("done", None, True),
+        ("failed", None, True),
+        ("failed", "lost", False),
+    ]
+    assert rows[2].error == "its process was lost before the trial had ended"
+
+    ends[2] = ["done"]
+    folder.update(state="done")
+
+    def again(config: SweepConfig, base: str, live: object, address: object) -> sweep.SweepResult:
+        sweep._Sweep(config, base, folder).run(Mock(), Mock())
+        return sweep.result_of(config, folder)
+
+    monkeypatch.setattr(sweep, "_run", again)
+    assert resume("s", root=str(tmp_path)).counts == {"done": 2, "failed": 1}  # trial 1
+    assert begun[-1] == [2]
+
+
+@pytest.mark.slow
+def test_a_trial_goes_on_from_its_checkpoint_when_its_process_is_lost(tmp_path: Path, ray_up: None) -> None:
+    text = (
+        TEXT.replace(", 0.001, 1e+30", "")
+        .replace("epochs: 2", "epochs: 30")
+        .replace("seed_miou", "train/loss, mode: min")
+    )
+    text = text.replace("register_as: swept, alias: champion", "enabled: false") + "parallel: 1\n"
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    folder = RunFolder(f"{tmp_path}/s", "s-0000")
+
+    def lose() -> None:
+        while not folder.exists() or not (state := folder.state()).epoch:
+            time.sleep(0.02)
+        psutil.Process(state.pid).kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(lose)
+        result = sweep.run(LoadedSweep(config, base), run_id="s")
+        lost.result()
+    assert result.counts == {"done": 1}
+    state = folder.state()
+    assert (state.attempts, state.epoch, state.cause, state.error) == (2, 30, None, None)
+    lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: None) -> None:
     file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
@@ -104,6 +177,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
 
     result = resume("s", root=str(root))
     assert result.counts == {"done": 2, "failed": 1}  # a learning rate of 1e30 gives no finite loss
+    assert RunFolder(folder.uri, "s-0002").state().attempts == 1  # nor would it at another attempt
     assert [row.number for row in result.trials] == list(range(3))
     assert all("loss = nan" in row.error for row in result.trials if row.state == "failed")
     after = {row.number: row for row in read_rows(folder)}
