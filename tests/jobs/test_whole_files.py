@@ -5,13 +5,24 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import threading
 from pathlib import Path
 
+import boto3
 import pytest
 from pyarrow.fs import FileSystem
+from ray.train.v2._internal.execution.storage import (
+    StorageContext,
+    _exists_at_fs_path,
+    _list_at_fs_path,
+    delete_fs_path,
+)
 
-from jobs.runs.checkpoints import ray_storage
+from attn.files.transfer import write_bytes
+from jobs.runs.checkpoints import newest_checkpoint_name, ray_storage
+from jobs.runs.object_file_system import is_object_files
+from jobs.runs.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -71,3 +82,28 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_other(
         write(filesystem, path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["snapshot.json"]
+
+
+def test_an_object_store_holds_what_ray_train_writes(s3_server: str) -> None:
+    """By Ray's own functions, in another process than the one that made the file system."""
+    root = f"{s3_server}/runs/x"
+    path, files = ray_storage(root)
+    context = StorageContext(path, "checkpoints", pickle.loads(pickle.dumps(files)))
+    assert is_object_files(context.storage_filesystem)
+    for name in ("epoch-0001/training.pt", "epoch-0001/deep/manifest.json", "epoch-0002/training.pt"):
+        write_bytes(f"{root}/checkpoints/{name}", b"weights")
+    # pyarrow's file system left such an object for a folder.
+    boto3.client("s3").put_object(Bucket="attn-test", Key="runs/x/checkpoints/epoch-0001/", Body=b"")
+    place = f"{path}/checkpoints"
+    assert sorted(_list_at_fs_path(context.storage_filesystem, place)) == [
+        ".validate_storage_marker", "epoch-0001", "epoch-0002",
+    ]  # fmt: skip
+    delete_fs_path(context.storage_filesystem, f"{place}/epoch-0001")
+    assert not _exists_at_fs_path(context.storage_filesystem, f"{place}/epoch-0001")
+    assert _exists_at_fs_path(context.storage_filesystem, f"{place}/epoch-0002")
+    assert _list_at_fs_path(context.storage_filesystem, f"{place}/none") == []
+    with context.storage_filesystem.open_output_stream(context.checkpoint_manager_snapshot_path) as stream:
+        stream.write(b'{"latest_checkpoint_result": {"checkpoint_dir_name": "epoch-0002"}}')
+    assert newest_checkpoint_name(RunFolder(f"{s3_server}/runs", "x")) == "epoch-0002"
+    with context.storage_filesystem.open_input_stream(context.checkpoint_manager_snapshot_path) as stream:
+        assert json.loads(stream.readall())
