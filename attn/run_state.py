@@ -127,6 +127,8 @@ class RunState(BaseModel):
         create_time: When that process started; written as `born` by early versions.
         tracking_run: Id of the MLflow run.
         attempts: How often the workers started; for a pipeline, how often each stage was restarted.
+        attempt_ends: Of a training, what ended its attempts that failed: `attempt`, `at` in seconds since 1970, `epoch`
+            of the newest checkpoint, the `error` in a line, and its `cause` as above. `failures` has tracebacks.
         epoch, step: Position of the newest checkpoint.
         threads: Of each worker of a training, as it was run: the last bits of its weights depend on them.
         metrics: Metrics of the newest checkpoint, or of the epoch that the trained model is of; for kinds other than
@@ -165,6 +167,7 @@ class RunState(BaseModel):
     tracking_run: str | None = None
 
     attempts: Count | dict[str, Count] | None = None
+    attempt_ends: Annotated[list[dict[str, Any]] | None, ShownOnly] = None
     epoch: Count | None = None
     step: Count | None = None
     threads: Annotated[Count | None, ShownOnly] = None

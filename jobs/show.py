@@ -69,6 +69,7 @@ class RunPage(JsonResult):
         cues: Where saliency and threshold of the cues are from, in words, by name; empty of a run without cues.
         metrics: Figures of the last epoch, or of the model's, or the run's scores.
         evaluations: Scores that evaluations under the same root have taken of its model, the newest last.
+        attempt_ends: What ended earlier attempts; see `RunState`.
         parts: Stages of a pipeline, or trials of a sweep.
         objective: Of a sweep: the `metric` by which trials are compared, and its `mode`: max or min.
         faults: Files of the run that cannot be read, and why.
@@ -80,6 +81,7 @@ class RunPage(JsonResult):
     kind: str | None
     state: str
     error: str | None
+    attempt_ends: list[dict[str, Any]]
     about: About
     started: float | None
     ended: float | None
@@ -157,6 +159,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         kind=state.kind,
         state=entry.shown_state,
         error=state.error,
+        attempt_ends=state.attempt_ends or [],
         about=entry.about,
         started=state.started,
         ended=state.ended,

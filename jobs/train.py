@@ -14,7 +14,7 @@ from typing import Any
 from attn import progress
 from attn.config.resolve import dump_config
 from attn.data.source_cache import SourceCache
-from attn.errors import AttnError, RunError, StorageAwayError, TrackingError, WorkersLostError
+from attn.errors import RunError, TrackingError, WorkersLostError
 from attn.run_state import RunState
 from attn.runs.config_reader import read_config
 from attn.runs.result import IF_GIVEN, RunResult
@@ -174,6 +174,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
     from jobs.ray_cluster.process_group import NodeAddressConfig
     from jobs.ray_cluster.ray_trainer import LeanTrainer
     from jobs.runs.checkpoints import ray_storage
+    from jobs.training.failures import KeepFailures, failure_line, kind_of_failure
     from jobs.training.worker import KEEP_SCORE, train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
@@ -205,6 +206,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
                 # With a score the best ones are kept and the newest.
                 checkpoint_score_attribute=None if config.checkpoint.best is None else KEEP_SCORE,
             ),
+            callbacks=[KeepFailures(folder.root, folder.run_id)],
             failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
         ),
     )
@@ -212,45 +214,18 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         with checkpoint_on_sigterm(Channel(folder.run_id)):
             result = trainer.fit()
     except TrainingFailedError as error:
-        raise _kind(error)(
-            f"training failed: {_cause(error)}; {folder.resuming} continues from the last checkpoint"
+        raise kind_of_failure(error)(
+            f"training failed: {failure_line(error)}; {folder.resuming} continues from the last checkpoint"
         ) from error
     except RayError as error:  # the machine took a process of Ray's own away
         raise WorkersLostError(
-            f"Ray ended before the run did: {_cause(error)} Check whether the machine has memory left, and its "
+            f"Ray ended before the run did: {failure_line(error)} Check whether the machine has memory left, and its "
             f"`ulimit -v`; {folder.resuming} continues from the last checkpoint"
         ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
     if "cancelled" in result.return_value:
         raise KeyboardInterrupt
     return result.return_value
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of the error that ended a worker or the controller."""
-    inner = _failures(error)[0]
-    lines = [line for line in str(inner).strip().splitlines() if line.strip()]
-    return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
-
-
-def _kind(error: BaseException) -> type[AttnError]:
-    """The error to raise for one of Ray Train: whether the run would fail again if it went on."""
-    from ray.exceptions import OutOfMemoryError, RayError
-    from ray.train.v2._internal.exceptions import RayTrainError
-
-    failures = _failures(error)
-    if any(isinstance(one, StorageAwayError) for one in failures):
-        return StorageAwayError
-    lost = (isinstance(one, (RayError, RayTrainError)) and not isinstance(one, OutOfMemoryError) for one in failures)
-    return WorkersLostError if all(lost) else RunError
-
-
-def _failures(error: BaseException) -> list[BaseException]:
-    """The errors of the workers or the controller, each as it was raised."""
-    failures = list((getattr(error, "worker_failures", None) or {}).values())
-    failures = failures or [getattr(error, "controller_failure", None) or error]
-    inner = [getattr(one, "health_check_failure", None) or one for one in failures]
-    return [getattr(one, "_base_exc", None) or one for one in inner]
 
 
 def export_model(training: TrainingRun[RunConfig], *, record: bool = True) -> str:

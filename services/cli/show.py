@@ -87,6 +87,7 @@ def _head(page: RunPage) -> list[tuple[str, ...]]:
         ("kind", page.kind or ""),
         ("state", page.state),
         ("error", page.error or ""),
+        *(("restarted", f"after epoch {end.get('epoch', 0)}: {end.get('error', '')}") for end in page.attempt_ends),
         ("what", what),
         ("progress", page.progress),
         ("ended early", early_end(page.stopped_early) or ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import TrainingFailedError
@@ -13,7 +15,8 @@ from ray.train.v2._internal.exceptions import (
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError, cause_of
-from jobs.train import _kind
+from jobs.runs.run_folder import RunFolder
+from jobs.training.failures import KeepFailures, kind_of_failure
 
 
 def raised(error: BaseException) -> UserExceptionWithTraceback:
@@ -35,16 +38,45 @@ AWAY = raised(StorageAwayError("s3://b/k: the object store cannot be reached"))
         (WorkerGroupError("x", {0: AWAY, 1: LOST}), StorageAwayError),
         (ControllerError(StorageAwayError("s3://b/k: away")), StorageAwayError),
         (WorkerGroupError("x", {0: raised(ValueError("a bug"))}), RunError),
-        (WorkerGroupError("x", {0: raised(ValueError("a bug")), 1: LOST}), RunError),
+        # The other workers lose their connection to the one that was lost.
+        (WorkerGroupError("x", {0: raised(RuntimeError("Connection closed by peer")), 1: LOST}), WorkersLostError),
         (WorkerGroupError("x", {0: OutOfMemoryError("killed")}), RunError),
         (ControllerError(ValueError("a bug")), RunError),
     ],
 )
 def test_whose_fault_it_is(error: TrainingFailedError, expected: type[AttnError]) -> None:
-    assert _kind(error) is expected
+    assert kind_of_failure(error) is expected
     failed = expected("training failed")
     failed.__cause__ = error
     assert cause_of(failed) == {WorkersLostError: "lost", StorageAwayError: "storage", RunError: None}[expected]
+
+
+@pytest.mark.parametrize(("error", "cause"), [(AWAY, "storage"), (LOST, "lost"), (raised(ValueError("x")), None)])
+def test_the_end_of_an_attempt_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, cause: str | None
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("jobs.training.failures.Channel.put", lambda self, record: told.append(record["text"]))
+    folder = RunFolder(str(tmp_path), "r")
+    folder.begin(kind="train", state="running", epoch=3)
+    keep = KeepFailures(str(tmp_path), "r")
+    keep.after_exception(None, {1: error})
+    folder.update(epoch=4)
+    keep.after_exception(None, {0: raised(ValueError("password s3://me:hunter2@host/x"))})
+    first, second = folder.state().attempt_ends or []
+    assert (first["attempt"], first["epoch"], first.get("cause")) == (1, 3, cause)
+    assert (second["attempt"], second["epoch"], second.get("cause")) == (2, 4, None)
+    assert "ValueError: password" in second["error"]
+    kept = folder.read_text("failures/attempt-0001.txt") + folder.read_text("failures/attempt-0002.txt")
+    assert kept.startswith(f"worker 1\n{error}")
+    assert "Traceback ..." in kept
+    assert "hunter2" not in kept + folder.read_text("run.json") + "".join(told)
+    assert told[1].startswith("attempt 2 ended after epoch 4: ValueError")
+
+
+def test_a_folder_that_cannot_be_written_ends_no_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    KeepFailures(f"{tmp_path}/none", "r").after_exception(None, {0: ValueError("x")})
+    assert "could not be recorded" in capsys.readouterr().err
 
 
 def test_a_cause_is_found_below_other_errors() -> None:

@@ -1,0 +1,94 @@
+"""What ended the attempts of a training: whose fault it was, a line in `run.json`, and the tracebacks in the folder."""
+
+from __future__ import annotations
+
+__all__ = ["KeepFailures", "failure_line", "kind_of_failure", "traceback_file"]
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ray.exceptions import OutOfMemoryError, RayError
+from ray.train import UserCallback
+from ray.train.v2._internal.exceptions import RayTrainError
+
+from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError
+from attn.redaction import without_secrets
+from jobs.ray_cluster.progress import Channel
+from jobs.runs.run_folder import RunFolder
+
+MOST_ENDS = 100
+"""Of the newest attempts, in `run.json`."""
+
+
+def traceback_file(attempt: int) -> str:
+    """Name of the file in a run's folder with the tracebacks of a failed attempt, which are counted from 1."""
+    return f"failures/attempt-{attempt:04d}.txt"
+
+
+def kind_of_failure(error: BaseException) -> type[AttnError]:
+    """The error to raise for one of Ray Train: whether the run would fail again if it went on."""
+    return _kind(_failures(error))
+
+
+def failure_line(error: BaseException) -> str:
+    """The last line of the error that ended a worker or the controller."""
+    return _line(_failures(error)[0])
+
+
+class KeepFailures(UserCallback):
+    """Writes what ended an attempt into the run's folder, and tells it; runs in Ray Train's controller."""
+
+    def __init__(self, root: str, run_id: str) -> None:
+        self.root, self.run_id = root, run_id
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
+        try:
+            self._keep(worker_exceptions)
+        except (AttnError, TypeError, ValueError) as error:  # the attempt after it is worth more
+            print(f"the end of an attempt could not be recorded: {error}", file=sys.stderr)
+
+    def _keep(self, failures: Mapping[int, Exception]) -> None:
+        folder = RunFolder(self.root, self.run_id)
+        state = folder.state()
+        ends = state.attempt_ends or []
+        attempt = 1 + int(ends[-1].get("attempt", len(ends)) if ends else 0)
+        inner = _in_order(failures.values())
+        line, kind = without_secrets(_line(inner[0])), _kind(inner)
+        text = "\n".join(f"worker {rank}\n{failure}\n" for rank, failure in sorted(failures.items()))
+        folder.write(traceback_file(attempt), without_secrets(text))
+        end = {"attempt": attempt, "at": time.time(), "epoch": state.epoch or 0, "error": line}
+        if kind is not RunError:
+            end["cause"] = kind.code
+        folder.update(attempt_ends=[*ends, end][-MOST_ENDS:])
+        kept = folder.path(traceback_file(attempt))
+        message = f"attempt {attempt} ended after epoch {end['epoch']}: {line}; see {kept}"
+        Channel(self.run_id).put({"kind": "text", "text": message})
+
+
+def _kind(failures: list[BaseException]) -> type[AttnError]:
+    if any(isinstance(one, StorageAwayError) for one in failures):
+        return StorageAwayError
+    return WorkersLostError if _is_lost(failures[0]) else RunError
+
+
+def _failures(error: BaseException) -> list[BaseException]:
+    """The errors of the workers or the controller, as they were raised; in front those that explain the others."""
+    failures = list((getattr(error, "worker_failures", None) or {}).values())
+    return _in_order(failures or [getattr(error, "controller_failure", None) or error])
+
+
+def _in_order(failures: Iterable[BaseException]) -> list[BaseException]:
+    """Without what Ray Train wraps them in; a lost worker first, since the others then lose their connection to it."""
+    inner = (getattr(one, "health_check_failure", None) or one for one in failures)
+    return sorted((getattr(one, "_base_exc", None) or one for one in inner), key=_is_lost, reverse=True)
+
+
+def _is_lost(error: BaseException) -> bool:
+    return isinstance(error, (RayError, RayTrainError)) and not isinstance(error, OutOfMemoryError)
+
+
+def _line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
