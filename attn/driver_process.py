@@ -17,8 +17,8 @@ from attn.run_state import RunState
 
 INTERRUPTED = "interrupted"
 Driver = Literal["here", "gone", "elsewhere"]
-"""`here`: a process of this machine drives the run; `gone`: it ended without a word; `elsewhere`: it is, or was, a
-process of another machine, of which nothing is known here."""
+"""`here`: a process of this machine drives the run; `gone`: it ended without a word, or is on another machine and was
+not heard of for long; `elsewhere`: it is a process of another machine, which cannot be seen from here."""
 
 
 def driver_of(state: RunState) -> Driver | None:

@@ -41,6 +41,7 @@ from attn.training.run_config import RunConfig
 from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
 from jobs.runs.description import describe_run
+from jobs.runs.heartbeat import heartbeat
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
@@ -295,7 +296,7 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
                 note(state, **fields)
             close(state)
 
-    with sigterm_as_interrupt(), patience(storage_patience(config)):
+    with sigterm_as_interrupt(), patience(storage_patience(config)), heartbeat(folder):
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):  # Ray's handlers end the process by SystemExit

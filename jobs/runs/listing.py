@@ -16,6 +16,7 @@ from attn.files.locations import list_folders
 from attn.run_state import BROKEN, About, RunState
 from attn.wording import counted
 from jobs.runs.about import about_run
+from jobs.runs.heartbeat import is_silent
 from jobs.runs.model_epoch import early_end
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 
@@ -140,7 +141,10 @@ def entry_of(folder: RunFolder, state: RunState) -> RunEntry:
         with contextlib.suppress(AttnError):
             ended = folder.read_json("progress.json").get("ended")
     ended = ended if isinstance(ended, int) else None
-    return RunEntry(state, about_run(folder, state), driver_of(state), ended, _stage_of(folder, state))
+    driver = driver_of(state)
+    if driver == "elsewhere" and is_silent(folder, state):
+        driver = "gone"
+    return RunEntry(state, about_run(folder, state), driver, ended, _stage_of(folder, state))
 
 
 def _stage_of(folder: RunFolder, state: RunState) -> RunEntry | None:
