@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_claim", "check_ended", "claim", "process_fields", "refuse_replacing"]
+__all__ = ["check_claim", "check_ended", "check_kind", "claim", "process_fields", "refuse_replacing"]
 
 import os
 import platform
@@ -31,10 +31,7 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
     if not folder.exists():
         return None
     state = folder.state()
-    if state.kind != kind:
-        raise RunError(
-            f"run {folder.run_id!r} is there already and is of kind {state.kind}, not {kind}: choose another --run-id"
-        )
+    check_kind(folder, state, kind)
     if not again:
         raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
     check_ended(folder, state)
@@ -58,6 +55,18 @@ def refuse_replacing(folder: RunFolder, differing: Sequence[str]) -> None:
         f"run {folder.run_id!r} is there already and is done, with other values of {named}: choose another "
         f"--run-id, or remove {folder.uri} first"
     )
+
+
+def check_kind(folder: RunFolder, state: RunState, kind: str) -> None:
+    """Check that a run is of a kind.
+
+    Raises:
+        RunError: It is of another.
+    """
+    if state.kind != kind:
+        raise RunError(
+            f"run {folder.run_id!r} is there already and is of kind {state.kind}, not {kind}: choose another --run-id"
+        )
 
 
 def check_claim(folder: RunFolder) -> None:

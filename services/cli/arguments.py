@@ -7,6 +7,7 @@ __all__ = [
     "CoveredGroup",
     "DefaultGroup",
     "Group",
+    "OrResume",
     "Overrides",
     "Recipe",
     "Root",
@@ -73,6 +74,10 @@ Address = Annotated[
 Root = Annotated[str, typer.Option(help="Folder or s3:// prefix of the runs.", callback=checked_root)]
 RunId = Annotated[
     str | None, typer.Option("--run-id", help="Name of the run; by default a new name.", show_default=False)
+]
+OrResume = Annotated[
+    bool,
+    typer.Option("--or-resume", help="If there is a run of this --run-id, continue it with its own config."),
 ]
 Service = Annotated[
     str | None,

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
+from services.cli.arguments import Address, DefaultGroup, OrResume, Overrides, Recipe, Root, RunId
 from services.cli.command import Result, command
 from services.cli.results import shown
 from services.cli.roots import takes_root
-from services.cli.run_commands import command_for
+from services.cli.run_commands import command_for, continued
 
 
 class RunByDefault(DefaultGroup):
@@ -23,13 +23,22 @@ class RunByDefault(DefaultGroup):
 
 @command_for("sweep")
 @takes_root("overrides")
-def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
+def run(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    run_id: RunId = None,
+    or_resume: OrResume = False,
+    address: Address = None,
+) -> Result:
     from attn.runs.started import recipe_of, started_from
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 
+    loaded = load_sweep(recipe, overrides or [])
+    if or_resume and (there := continued("sweep", loaded.config.root, run_id, address)) is not None:
+        return shown(there)
     with started_from(recipe_of(recipe, overrides or [])):
-        return shown(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
+        return shown(begin(loaded, run_id=run_id, address=address))
 
 
 @command
