@@ -95,6 +95,8 @@ class About(BaseModel):
         data: Source and split of its data.
         epochs: How many epochs a training has, if its config says so.
         trials: How many trials a sweep has, if its config says so.
+        maps: How the maps that it scores, writes or draws differ from plain ones; None for plain maps, and for runs of
+            earlier versions.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -103,6 +105,7 @@ class About(BaseModel):
     data: str | None = None
     epochs: Count | None = None
     trials: Count | None = None
+    maps: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields that are known, as plain values."""

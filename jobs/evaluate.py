@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["EvaluateResult", "load", "resume", "run", "score", "table"]
 
 import json
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,10 @@ from attn.evaluation.evaluate import MAPS_OFF
 from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import Evaluation
+from attn.evaluation.score import Score
+from attn.evaluation.thresholds import threshold_lines, threshold_of
 from attn.files.spreadsheet import csv_table
+from attn.maps.settings import PLAIN
 from attn.pictures.curve import score_curves
 from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced, panel_data
@@ -29,7 +33,7 @@ from attn.tracking import DataUsed, Tracker
 from attn.wording import counted
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name
-from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.runs.run_folder import DEFAULT_ROOT, RunFolder, new_run_id
 from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
 from jobs.scoring.training_record import add_to_training
 
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
 SHEET_ROWS = 8
 FAITHFULNESS = "faithfulness.png"
-# Short enough for a terminal of 80 columns; `direct_miou_best` is in scores.json, insertion and deletion in a note.
+# Short enough for a terminal of 80 columns; the best direct score is below the table, insertion and deletion in a note.
 FIGURES = {
     "accuracy": "acc.",
     "mean_ap": "AP",
@@ -64,6 +68,8 @@ class EvaluateResult(RunResult):
         data: Source and split.
         images, masked: How many were scored, and how many of them have a mask.
         scores, protocols: Value and hash of the protocol, by name of the score.
+        thresholds: Share of a map's maximum, by name of the scores that are at one.
+        predict: Of a model: the command that makes masks at the best threshold of plain maps.
         per_class: A row a class, with its scores by name.
     """
 
@@ -76,6 +82,8 @@ class EvaluateResult(RunResult):
     masked: int
     scores: dict[str, float]
     protocols: dict[str, str]
+    thresholds: dict[str, float]
+    predict: str | None = field(metadata=IF_GIVEN)
     notes: list[str]
     per_class: list[dict[str, Any]]
     tracking_run: str | None
@@ -134,6 +142,8 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
         masked=evaluation.masked,
         scores=evaluation.metrics(),
         protocols={name: score.hash for name, score in evaluation.scores.items()},
+        thresholds={name: at for name, one in evaluation.scores.items() if (at := threshold_of(one)) is not None},
+        predict=_predict_command(target, evaluation.scores.get("seed_miou")),
         notes=list(evaluation.notes),
         per_class=evaluation.table(),
         tracking_run=live.tracking_run,
@@ -169,8 +179,26 @@ def table(result: EvaluateResult) -> Table:
         drawn.add_row(row["class"], *(percent(row.get(name)) for name in shown))
     drawn.add_section()
     drawn.add_row("mean", *(percent(scores[name]) for name in shown), style="bold")
-    drawn.caption, drawn.caption_justify = "\n".join([*result.notes, result.folder]), "left"
+    lines = [*threshold_lines(scores, result.thresholds), *result.notes, result.folder]
+    drawn.caption, drawn.caption_justify = "\n".join(lines), "left"
     return drawn
+
+
+def _predict_command(target: EvaluationTarget, seed: Score | None) -> str | None:
+    """The command that makes masks at the best threshold of the maps, if these are maps that it makes."""
+    at = None if seed is None else threshold_of(seed)
+    if at is None or not isinstance(target, ModelTarget) or target.config.map_kind or target.config.maps.refine:
+        return None
+    config = target.config
+    if (config.evaluation.layer, config.input) != (target.bundle.layer, target.bundle.input):
+        return None
+    words = ["attn", "predict", "IMAGE...", "--model", target.name, "--threshold", f"{at:g}"]
+    words += (
+        [] if config.maps.scales == PLAIN.scales else ["--scales", ",".join(f"{one:g}" for one in config.maps.scales)]
+    )
+    words += ["--flip"] if config.maps.flip else []
+    words += [] if config.root == DEFAULT_ROOT else ["--root", config.root]
+    return shlex.join(words)
 
 
 def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:

@@ -6,11 +6,12 @@ __all__ = ["EvaluatedScore", "RunFile", "RunPage", "run"]
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from attn.config.document import read_document
 from attn.driver_process import INTERRUPTED, shown_stages
 from attn.errors import AttnError
+from attn.evaluation.thresholds import threshold_of
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
 from attn.runs.config_classes import changed_fields, todays_config
@@ -18,11 +19,12 @@ from attn.runs.recipes import recipe_paths
 from attn.runs.result import JsonResult
 from attn.runs.started import Started, started, started_from
 from jobs.next_commands import TRAINING, NextCommand, TrainedModel, next_commands
+from jobs.runs.about import maps_words
 from jobs.runs.contents import CONTENTS
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.provenance import Origin, read_described, read_origin
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
-from jobs.scoring.recorded import recorded_scores
+from jobs.scoring.recorded import RecordedScore, recorded_scores
 from jobs.sweeps.results import Row, objective_of, read_rows
 from jobs.trained_run import best_trial, last_network
 
@@ -36,13 +38,39 @@ BEGAN_WITH = ("attn", "python", "commit", "command", "recipe")
 
 @dataclass(frozen=True)
 class EvaluatedScore(JsonResult):
-    """A score that an evaluation has taken of the run's model."""
+    """A score that an evaluation has taken of the run's model.
+
+    Attributes:
+        scored: What was scored: `classifier`, `maps`, `masks`, `maps: 3 scales, flip, affinity`.
+        threshold: Share of a map's maximum at which maps were scored.
+        protocol: The protocol's hash.
+        run: The evaluation.
+    """
 
     name: str
     value: float
+    scored: str
+    threshold: float | None
     data: str
     images: int
+    protocol: str
     run: str
+
+    @classmethod
+    def of(cls, one: RecordedScore) -> Self:
+        """A score as it was recorded."""
+        score, protocol = one.score, one.score.protocol
+        words = maps_words(protocol.scales, bool(protocol.flip), protocol.refinement)
+        return cls(
+            name=score.name,
+            value=score.value,
+            scored=f"{protocol.scored}: {words}" if words and protocol.scored != "classifier" else protocol.scored,
+            threshold=threshold_of(score),
+            data=f"{protocol.source} {protocol.split}",
+            images=protocol.images,
+            protocol=score.hash,
+            run=one.run,
+        )
 
 
 @dataclass(frozen=True)
@@ -173,13 +201,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         stopped_early=state.stopped_early,
         cues=_cue_origin(state),
         metrics={**(state.scores or {}), **(state.metrics or {})},
-        evaluations=[
-            EvaluatedScore(
-                one.score.name, one.score.value, f"{one.score.protocol.source} {one.score.protocol.split}",
-                one.score.protocol.images, one.run,
-            )
-            for one in scores
-        ],
+        evaluations=[EvaluatedScore.of(one) for one in scores],
         parts=parts,
         objective=objective_of(config).model_dump(include={"metric", "mode"}) if state.kind == "sweep" else None,
         files=files,

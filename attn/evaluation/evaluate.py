@@ -31,6 +31,7 @@ from attn.evaluation.localization import SweepResult
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.evaluation.score import Protocol, Score, ThresholdRule
+from attn.evaluation.thresholds import REFINED
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
 from attn.maps.settings import PLAIN, MapSettings
@@ -218,6 +219,7 @@ def compute_scores(
             )
         elif counted.probabilities:
             scores |= _direct_scores(counted, classes, config, maps_protocol)
+            notes += [REFINED] if refinement is not None else []
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.parts:

@@ -11,6 +11,7 @@ from typing import Any
 from attn.data.preprocessing import preprocessing_text
 from attn.display import figures, percent
 from attn.evaluation.score import Score
+from attn.evaluation.thresholds import threshold_of
 from attn.files.locations import name_of
 from attn.prediction.usage import usage
 from attn.wording import counted
@@ -154,7 +155,9 @@ def _measured(score: Score) -> str:
     parts = [protocol.scored]
     parts += [f"{protocol.map_kind} of {protocol.layer}"] if protocol.map_kind and protocol.layer else []
     parts += [f"{protocol.labels} classes"] if protocol.labels else []
-    parts += [f"threshold {protocol.threshold.rule}"] if protocol.threshold else []
+    if protocol.threshold:
+        at = threshold_of(score)
+        parts.append(f"threshold {protocol.threshold.rule}" + (f" ({100 * at:g} %)" if at is not None else ""))
     parts += ["CRF"] if protocol.crf else []
     return ", ".join(parts)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["about_of", "about_run"]
+__all__ = ["about_of", "about_run", "maps_words"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.config.document import read_document
@@ -13,18 +13,27 @@ from attn.files.locations import name_of
 from attn.run_state import About, RunState
 from jobs.runs.run_folder import RunFolder
 
+MADE_OF_MAPS = ("compare", "evaluate", "maps")
+"""Kinds whose config says how maps are made."""
 
-def about_of(kind: str | None, config: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> About:
+
+def about_of(
+    kind: str | None,
+    config: Mapping[str, Any],
+    base: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> About:
     """Describe a run by its config as plain values; what the config does not say stays empty.
 
     Args:
         base: Of a sweep: the config of the run that it searches.
+        recipe: Config of the recipe that it started from. A network that is not the recipe's is named.
     """
     if kind == "sweep":
         return _about_sweep(config, base or {})
     if kind == "pipeline":
         classifier = "integral" if _section(config, "integral") else "train"
-        names = [_name(config, classifier), _name(config, "segment")]
+        names = [_trained(config, recipe, classifier), _trained(config, recipe, "segment")]
         data = _data(_section(config, "train")) or _data(config)
         return About(what=" + ".join(name for name in names if name) or None, data=data)
     if kind == "cues":
@@ -33,7 +42,12 @@ def about_of(kind: str | None, config: Mapping[str, Any], base: Mapping[str, Any
         return About(what=_of(where) if isinstance(where, str) else None, data=_data(config))
     training = _section(config, "training")
     epochs = training.get("epochs") if training.get("steps") is None else None
-    return About(what=_name(config), data=_data(config), epochs=epochs if isinstance(epochs, int) else None)
+    return About(
+        what=_trained(config, recipe),
+        data=_data(config),
+        epochs=epochs if isinstance(epochs, int) else None,
+        maps=(kind in MADE_OF_MAPS and _maps(config)) or None,
+    )
 
 
 def about_run(folder: RunFolder, state: RunState) -> About:
@@ -48,7 +62,24 @@ def about_run(folder: RunFolder, state: RunState) -> About:
         about = about.model_copy(update={"what": target and _of(target)})
     if about.what is None and state.compared:
         about = about.model_copy(update={"what": f"of {', '.join(state.compared)}"})
+    if about.what is not None and about.maps is not None:
+        about = about.model_copy(update={"what": f"{about.what}, maps: {about.maps}"})
     return about
+
+
+def maps_words(scales: Sequence[float], flip: bool, refinement: Mapping[str, Any] | None) -> str:
+    """What differs from plain maps, in a few words: `3 scales, flip, affinity`; empty for plain maps.
+
+    Args:
+        refinement: Its description, or its config as plain values.
+    """
+    several = f"{len(scales)} scales" if len(scales) > 1 else f"scale {scales[0]:g}"
+    words = ([] if tuple(scales) == (1.0,) else [several]) + (["flip"] if flip else [])
+    steps: list[str] = []
+    while refinement is not None:  # one may be of maps that another has refined before
+        steps.insert(0, str(refinement.get("name", "refined")))
+        refinement = refinement.get("after")
+    return ", ".join([*words, *steps])
 
 
 def _about_sweep(config: Mapping[str, Any], base: Mapping[str, Any]) -> About:
@@ -76,6 +107,23 @@ def _name(config: Mapping[str, Any], *section: str) -> str | None:
     if not isinstance(name, str):
         return None
     return f"{name} with {extra}" if isinstance(extra, str) and extra != "none" else name
+
+
+def _trained(config: Mapping[str, Any], recipe: Mapping[str, Any] | None, *section: str) -> str | None:
+    """The method's name, with the network's if it is another than the recipe's."""
+    name = _name(config, *section)
+    own, theirs = (_section(one, *section, "model").get("name") for one in (config, recipe or config))
+    return f"{name} ({own})" if name is not None and isinstance(own, str) and own != theirs else name
+
+
+def _maps(config: Mapping[str, Any]) -> str:
+    """How the maps differ from plain ones of the model; of values that nobody can read, nothing."""
+    maps, kind = _section(config, "maps"), config.get("map_kind")
+    try:
+        words = maps_words(maps.get("scales") or (1.0,), bool(maps.get("flip")), maps.get("refine"))
+    except (AttributeError, TypeError, ValueError):
+        return ""
+    return ", ".join(filter(None, (kind if isinstance(kind, str) else None, words)))
 
 
 def _of(target: str) -> str:

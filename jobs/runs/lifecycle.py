@@ -35,6 +35,7 @@ from attn.config.resolve import dump_config, parse_config, resolve
 from attn.errors import AttnError, ConfigError, RunError, cause_of
 from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience
 from attn.memory import out_of_memory
+from attn.runs.started import started
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
 from attn.tracking.description import flattened
 from attn.training.run_config import RunConfig
@@ -111,15 +112,17 @@ def begin_run(
         TrackingError: The record cannot be created; the run does not begin then.
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
-    started = time.time()
+    clock = time.time()
     described = describe_run(kind, recorded, folder, data)
     all_tags = {"attn.kind": kind, **(tags or {})}
     with progress.task("opening the MLflow record", patience=1.0):
         tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, described, tags=all_tags)
     _close_former(config, folder)
     base = read_document(files["base.yaml"], "base.yaml").values if files and "base.yaml" in files else None
-    about = about_of(kind, recorded.model_dump(mode="json"), base).to_json()
-    begun = {"kind": kind, "state": "running", "about": about, "started": started, "tracking_run": tracking_run}
+    recipe = None if (start := started()) is None else start.baseline(recorded)
+    values, recipes = (None if one is None else one.model_dump(mode="json") for one in (recorded, recipe))
+    about = about_of(kind, values or {}, base, recipes).to_json()
+    begun = {"kind": kind, "state": "running", "about": about, "started": clock, "tracking_run": tracking_run}
     with _lived(config, folder, tracking_run) as run:
         for name, content in (files or {}).items():
             folder.write(name, content)

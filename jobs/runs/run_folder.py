@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NoSuchRunError", "RunFolder", "is_record", "is_run_id", "new_run_id"]
+__all__ = ["DEFAULT_ROOT", "NoSuchRunError", "RunFolder", "is_record", "is_run_id", "new_run_id"]
 
 import json
 import os

@@ -67,7 +67,9 @@ def _print(console: Console, result: JsonResult) -> None:
             _masks(console, result)
         case EvaluateResult():
             console.print(table(result))
-            print_rows(console, [("run", result.run_id), ("time", duration(result.seconds)), _next(result.folder)])
+            rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds))]
+            rows += [] if result.predict is None else [("masks at the best threshold", result.predict)]
+            print_rows(console, [*rows, _next(result.folder)])
         case SweepResult():
             console.print(trials(result))
         case _:

@@ -20,12 +20,15 @@ from services.cli.tables import print_rows, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jobs.show import RunPage
+    from jobs.show import EvaluatedScore, RunPage
 
 MOST_TRIALS = 10
 MOST_CLASSES = 12
 MOST_ITEMS = 8
 HASH = 12
+MAIN = ("accuracy", "mean_ap", "miou", "miou_crf", "seed_miou", "seed_miou_agreement", "direct_miou",
+        "direct_miou_best", "insertion", "deletion")  # fmt: skip
+"""Scores of evaluations on the page of what was evaluated."""
 PIPELINE = ("train", "integral", "maps", "segment", "evaluation")
 UNTOLD = ("root", "tracking")
 """Fields of a pipeline's sections that are those of the pipeline."""
@@ -60,10 +63,7 @@ def _print(console: Console, page: RunPage) -> None:
     if shares and not own:
         _section(console, "scores, %", [(name, percent(value)) for name, value in shares.items()])
     if page.evaluations:
-        console.print("\nscores, %" if own else "\nscores of evaluations, %")
-        heads = ("  score", "value", "data", "images", "run")
-        rows = [(f"  {one.name}", percent(one.value), one.data, str(one.images), one.run) for one in page.evaluations]
-        print_table(console, heads, rows)
+        _print_scores(console, page.evaluations, own=own)
     if others:
         _section(console, "losses and counts", [(name, figure(name, value)) for name, value in others.items()])
     if page.files:
@@ -71,6 +71,33 @@ def _print(console: Console, page: RunPage) -> None:
     if page.model is not None:
         _section(console, "model", _model(page))
     _section(console, "next", [(one.purpose, one.command) for one in page.next])
+
+
+def _print_scores(console: Console, scores: list[EvaluatedScore], *, own: bool) -> None:
+    """Of an evaluation itself all scores; else the main ones, a line for each evaluation and way to make the maps."""
+    if own:
+        console.print("\nscores, %")
+        heads = ("  score", "value", "threshold", "data", "images", "run")
+        print_table(console, heads, [
+            (f"  {one.name}", percent(one.value), "" if one.threshold is None else f"{100 * one.threshold:g}", one.data,
+             str(one.images), one.run)
+            for one in scores
+        ])  # fmt: skip
+        return
+    console.print("\nscores of evaluations, %, with the threshold of maps; `attn show EVALUATION` has all of one")
+    newest = {(one.name, one.protocol): one for one in scores}
+    lines: dict[tuple[str, ...], list[EvaluatedScore]] = {}
+    for one in sorted(newest.values(), key=scores.index):
+        lines.setdefault((f"  {one.run}", one.scored, one.data, str(one.images)), []).append(one)
+    print_table(console, ("  evaluation", "of", "data", "images", "scores"), [
+        (*line, "  ".join(map(_score, [one for one in of_line if one.name in MAIN] or of_line)))
+        for line, of_line in lines.items()
+    ])  # fmt: skip
+
+
+def _score(one: EvaluatedScore) -> str:
+    at = "" if one.threshold is None else f" at {100 * one.threshold:g}"
+    return f"{one.name} {percent(one.value)}{at}"
 
 
 def _head(page: RunPage) -> list[tuple[str, ...]]:

@@ -22,6 +22,7 @@ from attn.evaluation.inference import ImageMaps
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.stored import evaluate_stored
+from attn.evaluation.thresholds import REFINED
 from attn.maps.refine import CrfRefinementConfig, PamrConfig, RefinementConfig, Refiner, refine_by_class
 from attn.store import Snapshot
 
@@ -111,6 +112,8 @@ def test_direct_scores_do_not_depend_on_labels_nor_seed_scores_on_predictions(
     assert values == pytest.approx([values[0]] * 6, abs=0.01)  # a store has eight bits
     assert values[:3] == [values[0]] * 3
     assert values[3:] == [values[3]] * 3
+    assert all(REFINED in one.notes for one in by_labels[3:]), "their fixed threshold says little"
+    assert REFINED not in _of_store(None, (0,), snapshot).notes
     alone = _of_store(config, (0,), _stored(tmp_path / "labels", {0: maps[0]}, {"classes": "labels"}))
     assert by_labels[4].scores["seed_miou"] == alone.scores["seed_miou"]
 

@@ -160,6 +160,12 @@ def test_a_run_by_another_method_has_not_the_recipe_s_title(
 def test_what_a_run_is_about_tells_methods_and_versions_apart(folder: RunFolder) -> None:
     whats = [about_of("train", load_config(TrainConfig, name, []).model_dump()).what for name in ("gain", "gain_ext")]
     assert whats == ["gain", "gain with masks"]
+    recipe = load_config(TrainConfig, "gain", []).model_dump()
+    other = load_config(TrainConfig, "gain", ["model.name=resnet18"]).model_dump()
+    assert [about_of("train", one, recipe=recipe).what for one in (recipe, other)] == ["gain", "gain (resnet18)"]
+    assert about_of("train", other).what == "gain", "of no recipe that is known"
+    pipeline, theirs = {"train": other, "segment": recipe}, {"train": recipe, "segment": recipe}
+    assert about_of("pipeline", pipeline, recipe=theirs).what == "gain (resnet18) + gain"
     for target, expected in (("looker/2", "looker/2"), ("models:/looker/12", "looker/12"), ("looker@champion",) * 2,
                              ("runs/gain/model", "gain"), ("s3://b/runs/7/store", "runs/7"), ("2", "2")):  # fmt: skip
         state = RunState.of({"id": "e", "kind": "evaluate", "state": "done", "target": target})

@@ -26,8 +26,9 @@ from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from attn.tracking import NullTracker
 from benchmarks.maps import ROWS, measure, table
-from jobs.evaluate import load, run
+from jobs.evaluate import EvaluateResult, load, run
 from jobs.evaluate import table as score_table
+from jobs.runs.listing import list_entries
 from jobs.runs.run_folder import RunFolder
 from tests.saliency.networks import red_network
 
@@ -72,6 +73,10 @@ def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
         assert (score.value, score.hash) == (value, result.protocols[name])
         assert 0 <= value <= 1
     assert written["scores"]["seed_miou"]["protocol"]["resize"] == "squash 48x48"
+    best = written["scores"]["seed_miou"]["extras"]["threshold"]
+    assert result.thresholds.items() >= {("seed_miou", best), ("direct_miou", 0.2)}
+    assert result.thresholds.keys() == {"seed_miou", "direct_miou", "direct_miou_best"}
+    assert result.predict == f"attn predict IMAGE... --model first --threshold {best:g} --root {root}"
     rows = list(csv.DictReader((folder / "per_class.csv").open()))
     assert [row["class"] for row in rows] == ["background", *written["classes"]]
     assert len(list((folder / "panels").iterdir())) == 3
@@ -98,13 +103,18 @@ def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_com
 
 
 def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path) -> None:
+    results: list[EvaluateResult] = []
+
     def scored(*overrides: str) -> dict[str, Score]:
-        result = run(load("first", [f"root={root}", "panels=0", *overrides]))
+        results.append(result := run(load("first", [f"root={root}", "panels=0", *overrides])))
         written = json.loads(Path(result.folder, "scores.json").read_text())["scores"]
         return {name: Score.from_json(json.dumps(one)) for name, one in written.items()}
 
     plain, scaled = scored(), scored("maps.scales=[2, 0.5, 1]", "maps.flip=true", "data_workers=1")
     assert plain.keys() == scaled.keys()
+    assert "--scales 0.5,1,2 --flip" in str(results[-1].predict)
+    whats = {entry.about.what for entry in list_entries(str(root)) if entry.state.kind == "evaluate"}
+    assert whats == {"of first", "of first, maps: 3 scales, flip"}
     for name, score in plain.items():
         if score.protocol.scored == "classifier":
             assert scaled[name] == score

@@ -164,7 +164,8 @@ def test_a_plan_has_a_table_of_stages_and_the_parts_of_the_time() -> None:
 EVIL, ESC = "[/x]", "\x1b[2J"
 EVALUATED = EvaluateResult(
     run_id="e", folder="runs/[red]/e", model="a", weights=None, maps=None, version=None, data="voc val", images=3,
-    masked=3, scores=dict.fromkeys(FIGURES, 1.0), protocols={}, notes=["[/note]"], tracking_run=None, seconds=1.0,
+    masked=3, scores=dict.fromkeys(FIGURES, 1.0), protocols={}, thresholds={}, predict=None,
+    notes=["[/note]"], tracking_run=None, seconds=1.0,
     per_class=[
         {"class": name, **dict.fromkeys(FIGURES, 1.0)}
         for name in ("background", "diningtable", EVIL, ":cat:", "[red]cat", ESC)
@@ -177,6 +178,19 @@ def test_an_evaluation_ends_with_its_run_and_what_shows_it(capsys: pytest.Captur
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[-3:-1] == [["run", "e"], ["time", "1.0", "s"]]
     assert lines[-1][:3] == ["more", "attn", "show"]
+
+
+def test_thresholds_are_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"seed_miou": 0.62, "direct_miou": 0.2, "direct_miou_best": 0.575}
+    scores = EVALUATED.scores | {"seed_miou": 0.398, "direct_miou": 0.144, "direct_miou_best": 0.664}
+    shown(replace(EVALUATED, thresholds=at, scores=scores, predict="attn predict IMAGE... --threshold 0.62")).show(
+        PlainConsole()
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "seed: 39.8 at 62 % of a map's maximum, the best for these masks" in lines
+    assert "direct: 14.4 at 20 %, which is fixed; 66.4 at 57.5 %, the best" in lines
+    assert any(line.endswith("attn predict IMAGE... --threshold 0.62") for line in lines)
+    assert "threshold" not in str(table(replace(EVALUATED, thresholds={"direct_miou": 0.2})).caption)
 
 
 def test_an_evaluation_that_read_no_masks_does_not_count_them() -> None:

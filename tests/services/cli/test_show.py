@@ -64,8 +64,9 @@ def test_a_training(attn: Any, root: Path) -> None:
     assert (done.status, done.err) == (0, "")
     lines = words(done.out)
     for line in (
+        "e classifier voc val 173 mean_ap 25.0",
         "run oaa", "kind train", "state done", "what oaa on scenes train", "progress 1/1 epoch",
-        "data scenes, count 4, size 32, classes [boat, plane]", "mean_ap 25.0 voc val 173 e", "train/loss 0.6934",
+        "data scenes, count 4, size 32, classes [boat, plane]", "train/loss 0.6934",
         "metrics.jsonl figures of each epoch", "store its map store", "classes 2: boat, plane",
         f"score it attn evaluate {root}/oaa --root {root}",
         f"look at other images attn predict IMAGE... --model {root}/oaa",
@@ -90,6 +91,40 @@ def test_an_evaluation_shows_each_score_once(attn: Any, root: Path) -> None:
     assert "mean_ap 25.0 voc val 173 e" in lines
     assert "evaluation probability 0.4" not in lines, "a config that its class does not take is shown whole"
     assert "what of oaa" in lines
+
+
+def test_evaluations_of_a_training_are_told_apart_by_how_the_maps_were_made(attn: Any, root: Path) -> None:
+    made: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "scaled": {
+            "scales": (0.5, 1.0, 2.0),
+            "flip": True,
+            "refinement": {"name": "pamr", "after": {"name": "affinity"}},
+        },
+    }
+    for number, (name, fields) in enumerate(made.items()):
+        protocol = {"source": "voc", "split": "val", "images": 28, "fingerprint": "b", "resize": "squash 8x8"}
+        of_maps = Protocol(**protocol, scored="maps", map_kind="cam", labels="given", **fields)
+        written = {
+            one.name: json.loads(one.to_json())
+            for one in (
+                Score(name="mean_ap", value=0.876, protocol=Protocol(**protocol, scored="classifier")),
+                Score(name="seed_miou", value=0.398 + 0.1 * number, protocol=of_maps, extras={"threshold": 0.62}),
+                Score(name="coverage", value=0.5, protocol=of_maps),
+            )
+        }
+        put(str(root), name, {"scores.json": {"scores": written}}, kind="evaluate", model="oaa", started=1.0 + number)
+    done = attn("show", "oaa", "--root", str(root))
+    lines = words(done.out)
+    assert [line for line in lines if "mean_ap 87.6" in line] == ["scaled classifier voc val 28 mean_ap 87.6"], "once"
+    assert "plain maps voc val 28 seed_miou 39.8 at 62" in lines
+    assert "scaled maps: 3 scales, flip, affinity, pamr voc val 28 seed_miou 49.8 at 62" in lines
+    assert not any("coverage" in line for line in lines)
+    assert "seed_miou 39.8 62 voc val 28 plain" in words(attn("show", "plain", "--root", str(root)).out)
+    listed = attn("show", "oaa", "--root", str(root), "--json").json["evaluations"]
+    assert {(one["name"], one["scored"], one["threshold"], one["run"]) for one in listed} >= {
+        ("coverage", "maps", None, "plain"), ("seed_miou", "maps: 3 scales, flip, affinity, pamr", 0.62, "scaled"),
+    }  # fmt: skip
 
 
 def test_a_sweep_its_trials_and_its_best_model(attn: Any, tmp_path: Path) -> None:
