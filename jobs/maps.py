@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = ["MapsJob", "MapsResult", "StoredMapsJob", "load", "resume", "run"]
 
 import json
+import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -131,6 +132,11 @@ def _open(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
         location, version = located
         fields = of_maps(overrides)
         parsed = [parse_override(text) for text in fields]
+        if any(not isinstance(one, Fault) and one == (("output", "kind"), "png") for one in parsed):
+            raise ConfigError(
+                f"output.kind=png is for maps of a model, and {target} is a map store: `attn store export "
+                f"{shlex.quote(location)} FOLDER --format png` writes its maps as PNGs; refine them into a store first"
+            )
         if not any(not isinstance(one, Fault) and one[0][0] == "refine" for one in parsed):
             raise ConfigError(
                 f"{target} is a map store: say how its maps are to be refined, as in maps.refine.name=pamr "

@@ -65,6 +65,7 @@ def next_commands(
     if kind == "sweep" and "best.yaml" in files:
         best = shlex.quote(folder.path("best.yaml"))
         commands.append(NextCommand("repeat the best trial", f"attn {trained_kind} {best}"))
+    commands += _of_store(folder, state.store) if kind == "maps" and state.store else []
     commands += _of_model(folder, trained_kind, model, own=kind in TRAINING)
     commands.append(NextCommand("repeat it", f"attn repro {name}"))
     return [*commands, NextCommand("compare it with another run", f"attn diff {name} OTHER")]
@@ -82,6 +83,17 @@ def _of_running(entry: RunEntry, name: str, parent: RunFolder | None) -> list[Ne
 def _whole(state: RunState) -> str:
     """What a trial or stage belongs to."""
     return "its sweep" if state.number is not None else "its pipeline"
+
+
+def _of_store(folder: RunFolder, location: str) -> list[NextCommand]:
+    """Commands on the map store that the run has written."""
+    store = shlex.quote(location)
+    root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
+    return [
+        NextCommand("score the maps", f"attn evaluate {store}{root}"),
+        NextCommand("refine them", f"attn maps {store} maps.refine.name=pamr{root}"),
+        NextCommand("write them as PNGs", f"attn store export {store} FOLDER --format png"),
+    ]
 
 
 def _of_model(folder: RunFolder, kind: str, model: TrainedModel | None, *, own: bool) -> list[NextCommand]:

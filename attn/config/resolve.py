@@ -45,6 +45,7 @@ from attn.config.document import (
     text_name,
 )
 from attn.config.exclusive import EXCLUSIVE, STEEPEST
+from attn.config.fault_words import how_to_write, plain_message
 from attn.errors import ConfigError, Fault
 from attn.notices import print_once
 from attn.redaction import without_secrets
@@ -273,6 +274,13 @@ def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel]
     return member
 
 
+def _section_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:
+    """The config class of the section that the field at a path is; None if it is a value, or several may be meant."""
+    owner = _class_at(kind, values, path[:-1]) if path else None
+    sections = _configs_in(owner.model_fields[path[-1]].annotation) if owner and path[-1] in owner.model_fields else []
+    return sections[0] if len(sections) == 1 else None
+
+
 def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
     """One full path for every field name in the tree."""
     member = _member(kind, values)
@@ -323,9 +331,7 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
         options = str(context.get("expected_tags") or context.get("expected") or "").replace("'", "")
         given = context.get("tag", details["input"])
         if what == "union_tag_not_found":
-            owner = _class_at(kind, document.values, path[:-1])
-            families = _configs_in(owner.model_fields[path[-1]].annotation) if owner else []
-            family = families[0] if families else None
+            family = _section_at(kind, document.values, path)
             tag, members = (family.tag, family.members) if family and issubclass(family, Variant) else ("name", {})
             return Fault(where, f"{name}.{tag} is missing", f"one of {', '.join(members)}")
         if what == "union_tag_invalid":
@@ -336,12 +342,11 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
         return Fault(where, f"{name} = {_shorten(repr(given))} is not available", hint)
     if what == "missing":
         return Fault(where, f"{name} is missing", f"give it, e.g. {name}=...")
-    message = details["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should", "should")
-    given = details["input"]
+    section = _section_at(kind, document.values, path)
+    message, hint, given = plain_message(details, section), how_to_write(name, details, section), details["input"]
     if isinstance(given, dict) or not path:
-        return Fault(_override_in(document, path, message) or where, f"{name}: {message}" if name else message)
-    return Fault(where, f"{name} = {_quoted(given)} {message}")
+        return Fault(_override_in(document, path, message) or where, f"{name}: {message}" if name else message, hint)
+    return Fault(where, f"{name} = {_quoted(given)} {message}", hint)
 
 
 def _override_in(document: Document, section: Path, message: str) -> str | None:

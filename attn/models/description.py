@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from attn.config.fault_words import plain_message
 from attn.errors import ConfigError, WeightsError
 from attn.files.locations import sha256_of
 from attn.parsing import load_json
@@ -124,7 +125,7 @@ def describing(folder: Path) -> Generator[None]:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))[:SHOWN]
         more = f" and {error.error_count() - 1} more faults" if error.error_count() > 1 else ""
-        what = f"{where}: {first['msg']}{more}" if where else first["msg"]
+        what = f"{where}: {plain_message(first)}{more}" if where else plain_message(first)
         raise WeightsError(f"{folder}/{DESCRIPTION} is not a model description: {what}") from None
     except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error).partition("\n")[0], 300)

@@ -46,7 +46,7 @@ def about_of(
         what=_trained(config, recipe),
         data=_data(config),
         epochs=epochs if isinstance(epochs, int) else None,
-        maps=(kind in MADE_OF_MAPS and _maps(config)) or None,
+        maps=(kind in MADE_OF_MAPS and _maps(config, config if kind == "maps" else _section(config, "maps"))) or None,
     )
 
 
@@ -116,9 +116,9 @@ def _trained(config: Mapping[str, Any], recipe: Mapping[str, Any] | None, *secti
     return f"{name} ({own})" if name is not None and isinstance(own, str) and own != theirs else name
 
 
-def _maps(config: Mapping[str, Any]) -> str:
+def _maps(config: Mapping[str, Any], maps: Mapping[str, Any]) -> str:
     """How the maps differ from plain ones of the model; of values that nobody can read, nothing."""
-    maps, kind = _section(config, "maps"), config.get("map_kind")
+    kind = config.get("map_kind")
     try:
         words = maps_words(maps.get("scales") or (1.0,), bool(maps.get("flip")), maps.get("refine"))
     except (AttributeError, TypeError, ValueError):

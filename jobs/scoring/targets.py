@@ -31,7 +31,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.soft_labels import OTHER_DATA, StoredMaps, open_maps
 from attn.data.source import Source
-from attn.errors import ConfigError, DataError, Fault
+from attn.errors import AttnError, ConfigError, DataError, Fault
 from attn.evaluation.evaluate import evaluate
 from attn.evaluation.faithfulness import Faithfulness
 from attn.evaluation.inference import ImageMaps
@@ -63,6 +63,7 @@ from jobs.runs.open_model import (
     scored_split,
     with_run_name,
 )
+from jobs.runs.run_folder import RunFolder, is_run_id
 from jobs.scoring.plain_scores import PlainScores, is_other_data
 
 C = TypeVar("C", bound=Config)
@@ -319,7 +320,18 @@ def find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | No
             f"{location}/store.json"
         ):
             return location, version
-    return None
+    return (written, version) if (written := _store_of_maps_run(name, model_lookup(overrides).root)) else None
+
+
+def _store_of_maps_run(name: str, root: str) -> str | None:
+    """The store that a run of `attn maps` has written, by the run's name or folder."""
+    try:
+        folder = RunFolder.of(name, root)
+        state = folder.state() if is_run_id(folder.run_id) and folder.exists() else None
+    except AttnError:  # a damaged run: what is said of models then names it
+        return None
+    written = state.store if state is not None and state.kind == "maps" else None
+    return written if written is not None and transfer.exists(f"{written}/store.json") else None
 
 
 def _store_target(target: str, location: str, version: int | None, overrides: list[str]) -> StoreTarget:

@@ -40,6 +40,9 @@ class Top(Config):
     data: Source = Scenes()
     steps: Steps = Steps()
     limit: float | None = None
+    counts: tuple[int, ...] | None = None
+    weights: dict[str, float] | None = None
+    note: str = ""
 
 
 TEXT = """\
@@ -62,7 +65,7 @@ def faults(text: str, *overrides: str) -> list[str]:
 def test_reads_values_with_yaml_1_2_scalars() -> None:
     config = resolve(Top, TEXT, "r.yaml", ["steps.lr=2E-2", "limit=1"])
     assert config == Top(data=Scenes(objects=(3, 4), bias=1e-3), steps=Steps(lr=0.02), limit=1.0)
-    assert faults(TEXT, "steps.flip=no") == ["override 'steps.flip=no': steps.flip = \"no\" should be a valid boolean"]
+    assert faults(TEXT, "steps.flip=no") == ["override 'steps.flip=no': steps.flip = \"no\" should be true or false"]
 
 
 def test_dump_reads_back_to_an_equal_config() -> None:
@@ -105,8 +108,8 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
         (TEXT, ("data.source=scens",), "did you mean scenes?"),
         ("data: {}", (), "data.source is missing (one of folder, scenes)"),
         ("data: {source: folder}", (), "r.yaml:1: data.root is missing"),
-        ("steps: 5", (), "steps = 5 should be an object"),
-        ("steps: {lr: '1'}", (), 'steps.lr = "1" should be a valid number'),
+        ("steps: 5", (), "steps = 5 gives one value to a section"),
+        ("steps: {lr: '1'}", (), 'steps.lr = "1" should be a number'),
         ("steps: {lr: -1}", (), "steps.lr = -1 should be greater than 0"),
         ("steps: {lr: .nan}", (), "should be a finite number"),
         ("steps: {lr: .inf}", (), "should be a finite number"),
@@ -114,11 +117,22 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
         ("- a", (), "expected a mapping"),
         ("a: [", (), "not valid YAML"),
         ("a: !!python/object:os.system x", (), "has the tag tag:yaml.org,2002:python/object:os.system"),
+        ("", ("steps=true",),
+         "steps = true gives one value to a section that has fields of its own (write steps.lr=0.1; its fields are lr, "
+         "flip, name)"),
+        ("", ("data=folder",), "(write data.source=folder; one of folder, scenes)"),
+        ("", ("data=[1]",), "(write data.source=...; one of folder, scenes)"),
+        (TEXT, ("data.objects=3,4",), 'data.objects = "3,4" should be a list (write data.objects=[3, 4])'),
+        ("", ("counts=7",), "counts = 7 should be a list (write counts=[7])"),
+        ("", ("counts=[a]",), 'counts.0 = "a" should be a whole number'),
+        (TEXT, ("data.objects=[1]",), "data.objects.1 is missing"),
+        ("", ("weights=3",), "weights = 3 should be a mapping of names to values"),
+        ("", ("note=3",), "note = 3 should be text"),
         ("", ("steps.lr.x=1",), "override 'steps.lr.x=1'"),
         ("", ("=1",), "not of the form a.b=value"),
         ("", ("steps.lr=[",), "the value is not valid YAML"),
     ],
-)
+)  # fmt: skip
 def test_a_fault_says_what_and_where(text: str, overrides: tuple[str, ...], expected: str) -> None:
     result = faults(text, *overrides)
     assert any(expected in fault for fault in result), result

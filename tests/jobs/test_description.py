@@ -164,6 +164,12 @@ def test_what_a_run_is_about_tells_methods_and_versions_apart(folder: RunFolder)
     other = load_config(TrainConfig, "gain", ["model.name=resnet18"]).model_dump()
     assert [about_of("train", one, recipe=recipe).what for one in (recipe, other)] == ["gain", "gain (resnet18)"]
     assert about_of("train", other).what == "gain", "of no recipe that is known"
+    made = {"scales": [0.5, 1.0], "flip": True, "refine": {"name": "affinity"}}
+    for kind, config in (("maps", made), ("evaluate", {"maps": made}), ("compare", {"maps": made})):
+        assert about_of(kind, config).maps == "2 scales, flip, affinity"
+        assert about_of(kind, config | {"map_kind": "cam"}).maps == "cam, 2 scales, flip, affinity"
+    assert about_of("evaluate", {"maps": {"scales": [1.0], "flip": False, "refine": None}}).maps is None
+    assert about_of("evaluate", {"maps": {"scales": 3}}).maps is None, "a config that somebody has changed"
     pipeline, theirs = {"train": other, "segment": recipe}, {"train": recipe, "segment": recipe}
     assert about_of("pipeline", pipeline, recipe=theirs).what == "gain (resnet18) + gain"
     for target, expected in (("looker/2", "looker/2"), ("models:/looker/12", "looker/12"), ("looker@champion",) * 2,

@@ -28,7 +28,7 @@ from attn.maps.refine import PamrConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
 from attn.segmentation.map_sources import StoreMaps
-from jobs import evaluate
+from jobs import evaluate, show
 from jobs.maps import load, run
 from tests.store.alike import assert_alike
 
@@ -106,6 +106,14 @@ def test_stored_maps_score_as_the_models_own(root: Path) -> None:
     stored = evaluate.run(evaluate.load(written.store, options))
     own = evaluate.run(evaluate.load("first", [*options, "data.split=train"]))
     assert stored.version == written.store_version
+    by_name = evaluate.load(written.run_id, options)
+    assert (by_name.described["maps"], by_name.described["version"]) == (written.store, written.store_version)
+    commands = [one.command for one in show.run(written.run_id, root=str(root)).next]
+    assert commands[:3] == [
+        f"attn evaluate {written.store} --root {root}",
+        f"attn maps {written.store} maps.refine.name=pamr --root {root}",
+        f"attn store export {written.store} FOLDER --format png",
+    ]  # fmt: skip
     assert stored.scores.keys() == own.scores.keys()
     for name, value in own.scores.items():  # eight bits are all that lies between them; several maxima then are equal
         if name != "pointing":

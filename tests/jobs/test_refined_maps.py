@@ -243,6 +243,9 @@ def test_what_cannot_be_refined_is_one_error(given: Path) -> None:
         run(load(str(given / "maps"), [f"root={given}", *DATA]))
     with pytest.raises(ConfigError, match=r"refine\.name = 'blur' is not available \(one of affinity, crf, pamr\)"):
         refined(given, "maps.refine.name=blur")
+    for options in ([], REFINE):
+        with pytest.raises(ConfigError, match=rf"`attn store export {given}/maps FOLDER --format png` writes its maps"):
+            run(load(str(given / "maps"), [f"root={given}", *DATA, *options, "output.kind=png"]))
     with pytest.raises(ConfigError, match="weights is missing"):
         run(load(str(given / "maps"), [f"root={given}", *DATA, "maps.refine.name=affinity"]))
     with pytest.raises(DataError, match=r"has no rows for 2 of 12 images, 'train-000010' the first"):

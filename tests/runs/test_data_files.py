@@ -47,7 +47,7 @@ def test_data_from_a_file_is_as_if_it_stood_there(folder: Path) -> None:
     [
         ("source: folder\nrot: /x\n", "photos.yaml:2: data.rot is not a known field (did you mean data.root?)"),
         ("source: foldr\nroot: /x\n", "photos.yaml:1: data.source = 'foldr' is not available"),
-        ("source: folder\nroot: 3\n", "photos.yaml:2: data.root = 3 should be a valid string"),
+        ("source: folder\nroot: 3\n", "photos.yaml:2: data.root = 3 should be text"),
         ("source: folder\nroot: /x\nroot: /y\n", "photos.yaml:3: root is given twice"),
         ("source: folder\n", "photos.yaml:1: data.root is missing"),
         ("data: {source: folder, root: /x}\n", "photos.yaml:1: data: the file is itself a section"),

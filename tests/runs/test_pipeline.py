@@ -97,7 +97,7 @@ def test_all_faults_are_told_at_once_and_each_once() -> None:
         (["train.recipe=scenes_oaa_plus"], "make it integral"),
         (["train.recipe=segment_scenes"], "is of kind segment, not train"),
         (["segment.recipe=gain_sec_voc"], "is of kind pipeline, not segment"),
-        (["train=3"], "should be an object"),
+        (["train=3"], "gives one value to a section"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(overrides: list[str], message: str) -> None:

@@ -192,7 +192,7 @@ def judged(file: str, *changes: str) -> str:
         (GAIN, ["scheduler={name: asha, grace_epochs: 4}"], "still equal: .*scheduler.grace_epochs=5 or more"),
         (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space={method.warmup_epochs: [4, 1]}"], "epochs=2 or more"),
         (GAIN, ["space={method.warmup_epochs: [9, 11]}"], "all trials would be equal: .* on method.warmup_epochs"),
-        (GAIN, ["space={method.warmup_epochs: [long, 4]}"], "valid integer"),
+        (GAIN, ["space={method.warmup_epochs: [long, 4]}"], "whole number"),
         (GAIN, ["set.method.warmup_epochs=9"], r"depends on method.alpha \(.*method.warmup_epochs below"),
         (GAIN, ["space={store.fusion: [max, mean]}", "set.store.accumulate=true"], "all trials would be equal"),
         (SEGMENT, ["space={checkpoint.keep: [1, 2]}"], "all trials would be equal"),

@@ -201,7 +201,7 @@ def test_a_fault_in_a_file_that_was_sent_names_it() -> None:
     ("kind", "override", "fault"),
     [
         ("maps", "scals=[1]", "scals is not a known field"),
-        ("maps", "scales=x", "should be a valid array"),
+        ("maps", "scales=x", "should be a list"),
         ("maps", "refine.nam=pamr", "refine.name is missing"),
         ("evaluate", "scals=[1]", "scals is not a known field"),
     ],

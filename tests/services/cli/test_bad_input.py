@@ -56,7 +56,7 @@ def photographs(voc: Path, *overrides: str) -> tuple[str, ...]:
         (("train", "gian"), 2, ["gian", "did you mean gain?"]),
         (("train", "missing.yaml"), 2, ["missing.yaml", "cannot be read"]),
         (scenes("training.epoch=3"), 2, ["training.epoch", "did you mean training.epochs?"]),
-        (scenes("training.epochs=three"), 2, ["training.epochs", "valid integer"]),
+        (scenes("training.epochs=three"), 2, ["training.epochs", "a whole number"]),
         (scenes("training.epochs=0", "seed=-1", "optimizer.lr=0"), 2, ["3 faults", "training.epochs", "seed", "lr"]),
         (scenes("training.batch_size=9"), 2, ["multiple of cluster.workers"]),
         (scenes("method.name=gane"), 2, ["method.name", "did you mean gain?"]),

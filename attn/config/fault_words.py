@@ -1,0 +1,80 @@
+"""Faults that pydantic finds in values, in words of configs rather than of JSON."""
+
+from __future__ import annotations
+
+__all__ = ["how_to_write", "plain_message"]
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from attn.config.base import Variant
+
+SECTION = frozenset({"model_type", "model_attributes_type", "dataclass_type"})
+MAPPING = frozenset({"dict_type", "mapping_type"})
+LIST = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
+IS_SECTION = "gives one value to a section that has fields of its own"
+WORDS = (
+    (SECTION, IS_SECTION),
+    (LIST, "should be a list"),
+    (MAPPING, "should be a mapping of names to values"),
+    ({"int_type", "int_parsing", "int_from_float"}, "should be a whole number"),
+    ({"float_type", "float_parsing"}, "should be a number"),
+    ({"bool_type", "bool_parsing"}, "should be true or false"),
+    ({"string_type"}, "should be text"),
+    ({"none_required"}, "should be null"),
+)
+EXAMPLES: dict[Any, str] = {int: "100", float: "0.5", bool: "true"}
+SHOWN = 60
+
+
+def plain_message(fault: Mapping[str, Any], section: type[BaseModel] | None = None) -> str:
+    """What is wrong with a value, to be read after its name: `should be a whole number`.
+
+    Args:
+        fault: An item of `ValidationError.errors()`.
+        section: The class of the section that the field is, if it is one.
+    """
+    if section is not None and fault["type"] in MAPPING:  # a section of which a field selects the class
+        return IS_SECTION
+    for types, words in WORDS:
+        if fault["type"] in types:
+            return words
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    # `List should have at least 1 item after validation, not 0`, `Input should be greater than 0`
+    return re.sub(r"^[A-Z][a-z]+ (?=should )", "", message).replace(" after validation", "")
+
+
+def how_to_write(name: str, fault: Mapping[str, Any], section: type[BaseModel] | None) -> str:
+    """How the value is written instead, for the hint of a fault; empty where its message says all.
+
+    Args:
+        name: The field, as in an override.
+        section: The class of the section that the field is, if it is one.
+    """
+    given = fault["input"]
+    if fault["type"] in SECTION | MAPPING and section is not None and name:
+        if issubclass(section, Variant) and section.tag not in section.model_fields:
+            members = sorted(section.members)
+            chosen = given if given in members else "..."
+            return f"write {name}.{section.tag}={chosen}; one of {', '.join(members)}"
+        return f"write {name}.{_example(section)}; its fields are {', '.join(section.model_fields)}"
+    if fault["type"] in LIST and isinstance(given, str | int | float):
+        items = [one.strip() for one in given.split(",")] if isinstance(given, str) else [json.dumps(given)]
+        written = f"[{', '.join(items)}]"
+        return f"write {name}={written}" if name and len(written) <= SHOWN else "write [A, B, ...]"
+    return ""
+
+
+def _example(section: type[BaseModel]) -> str:
+    """A field with a value: the first that says something, as in `images=100`."""
+    for name, info in section.model_fields.items():
+        value = info.get_default(call_default_factory=True, validated_data={})
+        if info.is_required() and info.annotation in EXAMPLES:
+            return f"{name}={EXAMPLES[info.annotation]}"
+        if isinstance(value, bool | int | float | str):
+            return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+    return f"{next(iter(section.model_fields))}=..."
