@@ -105,12 +105,22 @@ def explain(query: str) -> list[Page]:
     results = [(place, field) for place in places() for field in _fields(place) if place.field(field) == name]
     if not results:
         results = [(place, field) for place in places() for field in _fields(place) if field == name]
-    matches: list[Page] = [*_score_pages(query.strip()), *_field_pages(results)]
+    matches: list[Page] = [*_score_pages(query.strip()), *_field_pages(results), *_sections_of(results)]
     if matches:
         return matches
     if name == KIND:
         return [_kind_page()]
     raise ConfigError([_unknown(query, name, value)])
+
+
+def _sections_of(fields: Iterable[tuple[Place, str]]) -> list[SectionPage]:
+    """The sections that these fields are, each once, wherever it stands."""
+    pages: dict[tuple[str, ...], SectionPage] = {}
+    for path in dict.fromkeys(place.field(name) for place, name in fields):
+        for page in _section(path):
+            said = (page.meaning, *(one.name.rpartition(".")[2] for one in page.fields), *page.choices.values())
+            pages.setdefault(said, page)
+    return list(pages.values())
 
 
 def _score_pages(query: str) -> list[ScorePage]:
@@ -183,7 +193,7 @@ def _choice(name: str, value: str) -> list[Page]:
     return [_section_page(place) for place in results.values()]
 
 
-def _section(name: str) -> list[Page]:
+def _section(name: str) -> list[SectionPage]:
     """The sections of a name; a section that is a choice has one page with its choices."""
     here = [place for place in places() if name in (place.path, f"{place.path}.{place.choice.partition('=')[0]}")]
     plain = {place.config: place for place in here if not place.choice and place.path == name}

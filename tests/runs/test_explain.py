@@ -7,6 +7,7 @@ import yaml
 
 from attn.config.field_docs import attributes_in
 from attn.errors import ConfigError
+from attn.evaluation.faithfulness import FaithfulnessConfig
 from attn.methods.gain import GainConfig
 from attn.runs.explain import FieldPage, SectionPage, explain
 from attn.runs.field_tree import places
@@ -70,6 +71,15 @@ def test_sections_families_and_choices() -> None:
     (gain,) = explain("method.name=gain")
     assert isinstance(gain, SectionPage)
     assert "method.mask_scale" in [page.name for page in gain.fields]
+
+
+def test_a_section_is_explained_by_its_last_name_too() -> None:
+    of_evaluation, section = explain("faithfulness")
+    assert isinstance(of_evaluation, FieldPage)
+    assert isinstance(section, SectionPage)
+    names = [page.name for page in section.fields]
+    assert names == [f"evaluation.faithfulness.{name}" for name in FaithfulnessConfig.model_fields]
+    assert [page for page in explain("evaluation.faithfulness") if isinstance(page, SectionPage)] == [section]
 
 
 def test_a_last_name_and_a_value_are_enough() -> None:
