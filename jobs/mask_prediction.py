@@ -26,7 +26,7 @@ from attn.segmentation.bundle import Segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.labels import FileLabels, read_labels
-from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.masks import CLASSES_TABLE, classes_table, encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.only_background import only_background
 from attn.segmentation.pictures import CUE, PREDICTION, REFINED, at_size, masks_panel
@@ -154,6 +154,8 @@ def predict_masks(
     wanted = {source.records[index].image_id for index in evenly_spaced(source.records, config.panels)}
     network = on_device(segmenter, config.device)
     keep = config.masks or where != "masks"
+    if keep and where == "masks":  # VOC's server wants the masks alone
+        folder.write(f"{where}/{CLASSES_TABLE}", classes_table(source.classes))
     with (
         crfs(config.inference, config.processes, address) as pool,
         progress.task("masks", len(source.records), "images") as reported,

@@ -23,6 +23,7 @@ from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_ro
 from attn.redaction import without_secrets
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
+from attn.segmentation.masks import CLASSES_TABLE, MOST_CLASSES, classes_table
 from attn.wording import counted
 from jobs.runs.open_model import model_lookup
 
@@ -75,6 +76,8 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
 
     with open_model(model, model_lookup(overrides), load) as predictor:
         done, failed, rows = _predict(predictor, images, out, config.max_pixels)
+    if len(predictor.classes) <= MOST_CLASSES:  # else each image numbers its own labels
+        write_bytes(join(out, CLASSES_TABLE), classes_table(predictor.classes))
     summary = join(out, SUMMARY)
     write_bytes(summary, csv_table(COLUMNS, rows).encode())
     return PredictResult(

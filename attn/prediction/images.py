@@ -15,6 +15,7 @@ from attn.data.sources.folder import IMAGE_SUFFIXES
 from attn.errors import DataError
 from attn.files.locations import join, list_files, list_folders
 from attn.prediction.summary import SUMMARY
+from attn.segmentation.masks import CLASSES_TABLE
 
 RESULT = "prediction.json"
 """The file by which a folder of results is known; its pictures are no images to predict."""
@@ -53,7 +54,7 @@ def find_images(locations: Iterable[str]) -> dict[str, ImageFile]:
         for file in _files(os.path.expanduser(given)):
             plain = "/".join(_plain(part) for part in file.image_id.split("/"))
             name, number = plain, 2
-            while name in named or name == SUMMARY:
+            while name in named or name in (SUMMARY, CLASSES_TABLE):
                 name, number = f"{plain}-{number}", number + 1
             named[name] = file
     return named

@@ -27,7 +27,7 @@ from attn.saliency.source import SaliencySource
 from attn.segmentation.cues import CueRule, Labels, Maps, cue_labels
 from attn.segmentation.labels import CUES_FILE, CueLabels
 from attn.segmentation.map_sources import ImageMap, MapSource
-from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.masks import CLASSES_TABLE, classes_table, encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, CueSweep, cue_matrix
 from attn.wording import counted
 
@@ -174,6 +174,7 @@ def make_cues(
         without_maps=tuple(one.record.image_id for one in cues if one.without_maps),
         shown=tuple(one.shown for one in cues if one.shown is not None),
     )
+    write(CLASSES_TABLE, classes_table(source.classes))
     write(CUES_FILE, json.dumps(report.to_json(), indent=1, allow_nan=False).encode())
     return report
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_CLASSES", "encode_mask", "mask_name"]
+__all__ = ["CLASSES_TABLE", "MOST_CLASSES", "classes_table", "encode_mask", "mask_name"]
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,24 @@ from PIL import Image
 
 from attn.data.names import name_fault
 from attn.errors import DataError
+from attn.files.spreadsheet import csv_table
 from attn.pictures.palette import voc_palette
 
 MOST_CLASSES = 254
 """That a mask can hold: 0 is the background, and 255 open or void."""
+
+
+CLASSES_TABLE = "classes.csv"
+"""File beside masks that says which class each of their values is."""
+VOID = 255
+
+
+def classes_table(classes: Sequence[str]) -> bytes:
+    """The content of a `classes.csv`: value in the mask, name, and colour in the palette as `#rrggbb`."""
+    names = dict(enumerate(("background", *classes))) | {VOID: "open or void"}
+    colours = voc_palette()
+    rows = [(value, name, "#" + bytes(colours[value].tolist()).hex()) for value, name in names.items()]
+    return csv_table(("value", "name", "colour"), rows).encode()
 
 
 def encode_mask(mask_HW: NDArray[np.uint8]) -> bytes:

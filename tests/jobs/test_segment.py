@@ -195,7 +195,8 @@ def test_void_masks_give_masks_and_no_score(work_dir: Path, trained: TrainResult
     assert (job.load_seconds > 0, 100 < result.seconds < 200) == (True, True), "opening the network counts"
     assert result.scores == {}
     assert result.notes == ["the images' own masks are void throughout: there is nothing to score against"]
-    assert len(list(Path(result.masks).iterdir())) == 2
+    assert len(list(Path(result.masks).glob("*.png"))) == 2
+    assert (Path(result.masks) / "classes.csv").read_text().startswith("value,name,colour\n0,background,#000000\n")
     assert RunFolder(str(work_dir / "runs"), result.run_id).state().state == "done"
 
 

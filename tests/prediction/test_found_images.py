@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from attn.prediction.images import find_images
 
 
@@ -36,3 +38,9 @@ def test_folders_may_lie_deep(tmp_path: Path) -> None:
     (deep / "1.png").unlink()
     os.removedirs(deep)  # pytest's own removal would be too deep
     assert [one.image_id for one in found.values()] == ["0", "d/" * 200 + "1"]
+
+
+@pytest.mark.parametrize("table", ["summary.csv", "classes.csv"])
+def test_no_image_has_the_folder_of_a_table(tmp_path: Path, table: str) -> None:
+    (tmp_path / f"{table}.png").write_bytes(b"")
+    assert list(find_images([str(tmp_path / f"{table}.png")])) == [f"{table}-2"]

@@ -368,6 +368,8 @@ def test_the_best_guess_is_there_below_the_threshold_and_of_segmentation_too(
         assert row["best_guess"] == max(done["probabilities"], key=done["probabilities"].__getitem__)
         assert row["labels"] == "|".join(label["class"] for label in done["labels"])
         assert row["mask"] == str(out / "summary.csv-2" / "mask.png")
+        values = {row["name"]: int(row["value"]) for row in csv.DictReader((out / "classes.csv").open())}
+        assert {label["class"]: label["value"] for label in done["labels"]}.items() <= values.items()
         assert Path(row["mask"]).is_file()
 
 
