@@ -213,7 +213,7 @@ def grid_table(result: CuesResult) -> Table:
     assert result.grid is not None, "there was a sweep"
     assert result.best is not None, "there was a sweep"
     field, across = next((name, values) for name, values in result.grid.items() if name.startswith("background"))
-    title = f"mIoU over all pixels, open ones as missed, percent; down: foreground, across: {field}"
+    title = f"mIoU of all pixels, open ones missed, %; down: foreground, across: {field}"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("", justify="right", no_wrap=True)
     for value in across:

@@ -43,7 +43,7 @@ STAGES = {
 }
 PIPELINE = PipelineResult(
     run_id="p", folder="/elsewhere/p", scores={"miou": 0.5, "cue_miou": 0.25}, model="/elsewhere/p-segment/model",
-    masks=None, stages=STAGES, tracking_run=None, seconds=7300.0,
+    masks=None, stages=STAGES, cues={}, tracking_run=None, seconds=7300.0,
 )  # fmt: skip
 MAPS = MapsResult(
     run_id="m", folder="runs/m", model="a", images=30, maps=40, predictions="runs/m/predictions.parquet",
