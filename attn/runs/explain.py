@@ -100,7 +100,7 @@ def explain(query: str) -> list[Page]:
         ConfigError: There is none; the message names similar ones.
     """
     name, _, value = query.strip().partition("=")
-    if pages := _choice(name, value) if value else _section(name):
+    if pages := [*(_choice(name, value) if value else _section(name))]:
         return pages
     results = [(place, field) for place in places() for field in _fields(place) if place.field(field) == name]
     if not results:
