@@ -78,20 +78,17 @@ def register(run: str, name: str, lookup: ModelLookup, alias: str | None = None)
     registry = Registry(uri)
     with scratch_folder() as scratch:
         bundle = Path(folder.path("model")) if folder.is_local else download_folder(folder.path("model"), scratch)
-        versions = registry.versions_of(bundle) if _is_there(uri) else []
-        if (known := next((one for one in versions if one.name == name), None)) is not None:
+        known = registry.version_of(name, bundle) if _is_there(uri) else None
+        if known is not None:
             tracking_run = known.tracking_run
-            model = registry.complete_earlier(name, tracking_run, bundle) or known  # a crash may have left it half done
-            model = model if alias is None else registry.promote(model.reference, alias)[0]
-        else:
-            others = (one.tracking_run for one in versions)
-            tracking_run = tracking_run or next(filter(MlflowTracker(uri, "").has_run, others), None)
-            tracking_run = tracking_run or _new_record(folder, uri)
-            model = register_model(uri, tracking_run, bundle, name, alias)
+        elif tracking_run is None:
+            others = (one.tracking_run for one in (registry.versions_of(bundle) if _is_there(uri) else []))
+            tracking_run = next(filter(MlflowTracker(uri, "").has_run, others), None) or _new_record(folder, uri)
+        model, new = register_model(uri, tracking_run, bundle, name, alias)
         if scores := read_scores(folder):  # by which a sweep has chosen it
             registry.add_scores(model.sha256, tracking_run, scores)
             model = registry.find(model.reference)
-    return Registration(model, folder.run_id, display_uri(uri), known is None)
+    return Registration(model, folder.run_id, display_uri(uri), new)
 
 
 def _done(folder: RunFolder) -> RunFolder:

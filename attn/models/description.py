@@ -12,6 +12,7 @@ __all__ = [
     "describing",
     "read_description",
     "task_of",
+    "without_run",
 ]
 
 import contextlib
@@ -36,6 +37,8 @@ MOST_BYTES = 16 << 20
 """Largest size of a description; the names of 100,000 classes take two or three million bytes."""
 MOST_CLASSES = 100_000
 SHOWN = 100
+OF_RUN = ("run_id", "store", "store_version")
+"""Entries of `info` that name the run that has trained a model."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -114,6 +117,12 @@ def check_files(folder: Path, described: dict[str, Any]) -> None:
 def task_of(described: dict[str, Any]) -> str:
     """The task of a model: `classification` or `segmentation`."""
     return str(described.get("task", "classification"))
+
+
+def without_run(described: dict[str, Any]) -> dict[str, Any]:
+    """A description without what names the run: equal for two runs that have trained the same model."""
+    info = {name: value for name, value in (described.get("info") or {}).items() if name not in OF_RUN}
+    return {name: value for name, value in described.items() if name != "files"} | {"info": info}
 
 
 @contextlib.contextmanager

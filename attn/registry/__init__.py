@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:
     """Record a trained model from its bundle folder and, if configured, register it.
 
-    A run registers the same weights once: if they have a version already, that version is completed, and no other model
-    loses its alias.
+    A run registers the same weights once: if it has registered them before, that version is completed, and no other
+    model loses its alias. Otherwise as `register_model`.
 
     Returns:
         The model's URI; None if the run has no record.
@@ -39,19 +39,29 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
         return _record(uri, run_id, bundle)
     from attn.registry.mlflow_registry import Registry
 
-    registry, name, alias = Registry(uri), tracking.register_as, tracking.alias
-    result = registry.complete_earlier(name, run_id, bundle, alias=alias) or registry.register(
-        name, _record(uri, run_id, bundle), run_id, bundle, alias=alias
-    )
+    name, alias = tracking.register_as, tracking.alias
+    result = Registry(uri).complete_earlier(name, run_id, bundle, alias=alias)
+    if result is None:
+        result, new = register_model(uri, run_id, bundle, name, alias)
+        if not new:
+            progress.say(f"{result.reference} is this very model: no other version is made")
     return f"models:/{result.reference}"
 
 
-def register_model(uri: str, run_id: str, bundle: Path, name: str, alias: str | None = None) -> RegisteredModel:
+def register_model(
+    uri: str, run_id: str, bundle: Path, name: str, alias: str | None = None
+) -> tuple[RegisteredModel, bool]:
     """Register a trained model by the record of its run, which gets the model now if it does not have it.
+
+    A name has one version of a model, whichever runs have trained it.
 
     Args:
         uri: The server or database.
         run_id: MLflow's id of the run.
+        alias: Moved to the version; a line says which version loses it.
+
+    Returns:
+        The version, and whether it is new.
 
     Raises:
         TrackingError: The server refuses or does not answer.
@@ -60,9 +70,23 @@ def register_model(uri: str, run_id: str, bundle: Path, name: str, alias: str | 
     from attn.registry.mlflow_model import recorded_network
     from attn.registry.mlflow_registry import Registry
 
+    registry = Registry(uri)
     with progress.task("registering the model"):
-        recorded = recorded_network(uri, run_id, bundle) or _record(uri, run_id, bundle)
-        return Registry(uri).register(name, recorded, run_id, bundle, alias=alias)
+        before = None if alias is None else registry.version_of_alias(name, alias)
+        known = registry.version_of(name, bundle)
+        if known is None:
+            recorded = recorded_network(uri, run_id, bundle) or _record(uri, run_id, bundle)
+            result = registry.register(name, recorded, run_id, bundle, alias=alias)
+        else:
+            # A crash may have left it half done.
+            result = (
+                registry.complete_earlier(name, known.tracking_run, bundle) if registry.is_of(known, bundle) else known
+            )
+            result = result or known
+            result = result if alias is None else registry.promote(result.reference, alias)[0]
+    if before not in (None, result.version):
+        progress.say(f"@{alias} moved from {name}/{before} to {result.reference}")
+    return result, known is None
 
 
 def _record(uri: str, run_id: str, bundle: Path) -> str:

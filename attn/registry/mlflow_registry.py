@@ -20,7 +20,7 @@ from attn.config.document import read_document
 from attn.errors import AttnError, WeightsError
 from attn.evaluation.score import Score
 from attn.files.locations import sha256_of
-from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description
+from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description, without_run
 from attn.parsing import load_json
 from attn.registry.card import model_card
 from attn.registry.registered import Reference, RegisteredModel, parse_reference
@@ -245,6 +245,39 @@ class Registry:
                 updated.append(f"{version.name}/{version.version}")
         return updated
 
+    def version_of_alias(self, name: str, alias: str) -> int | None:
+        """The version that has an alias; None if none has it, or there is no such name."""
+        from mlflow.exceptions import MlflowException
+
+        with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
+            try:
+                return self._aliases(name).get(alias)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+
+    def version_of(self, name: str, bundle: Path) -> RegisteredModel | None:
+        """The newest version of a name that is the model of a bundle, whichever run has trained it; None if none is."""
+        with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
+            found = [one for one in self._of_weights(read_description(bundle)["sha256"]) if one.name == name]
+            aliases = self._aliases(name) if found else {}
+        versions = sorted((registered(one, aliases) for one in found), key=lambda one: -one.version)
+        return next((one for one in versions if self.is_of(one, bundle) or self._is_same(one, bundle)), None)
+
+    @staticmethod
+    def is_of(model: RegisteredModel, bundle: Path) -> bool:
+        """Return whether a version of a bundle's weights has its `model.json` as well: both are of one run."""
+        return model.description_sha256 == sha256_of(bundle / DESCRIPTION)
+
+    def _is_same(self, model: RegisteredModel, bundle: Path) -> bool:
+        """Return whether the descriptions of a version and a bundle differ in the run alone."""
+        try:
+            there, _ = self.read_texts(model)
+        except WeightsError:  # its files are lost or replaced
+            return False
+        return without_run(there) == without_run(read_description(bundle))
+
     def versions_of(self, bundle: Path) -> list[RegisteredModel]:
         """The versions of this very model, under any name, the newest first."""
         described = read_description(bundle)
@@ -254,8 +287,7 @@ class Registry:
             for version in self._of_weights(described["sha256"]):
                 aliases.setdefault(version.name, self._aliases(version.name))
                 results.append(registered(version, aliases[version.name]))
-        same = sha256_of(bundle / DESCRIPTION)
-        return sorted((one for one in results if one.description_sha256 == same), key=lambda one: -one.created)
+        return sorted((one for one in results if self.is_of(one, bundle)), key=lambda one: -one.created)
 
     def _describe(self, name: str, version: str, bundle: Path) -> None:
         result = registered(self._client.get_model_version(name, version), {})

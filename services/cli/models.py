@@ -109,7 +109,9 @@ def register(
     def show_it(console: Console) -> None:
         model = registration.model
         aliases = "".join(f" @{one}" for one in model.aliases)
-        there = "" if registration.new else ", which was registered before"
+        other = registration.model.run not in (None, registration.run)
+        by = f" by run {registration.model.run}" if other else ""
+        there = "" if registration.new else f", which was registered before{by}"
         console.print(f"{model.reference}{aliases} is the model of run {registration.run}{there}", markup=False)
         console.print(f"registry: {registration.registry}", markup=False)
 

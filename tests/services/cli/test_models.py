@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from attn import progress
 from attn.config.base import Config
 from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import load_bundle
+from attn.progress.streams import Lines
 from attn.registry import add_scores, log_model
 from attn.registry.mlflow_registry import Registry
 from attn.tracking import TrackingConfig, create_run
 from attn.tracking.address import tracking_uri
+from jobs.runs.run_folder import RunFolder
 from tests.bundles import CLASSES, tiny_bundle
 from tests.services.cli.conftest import Attn
 
@@ -231,6 +235,54 @@ def test_a_run_registers_the_same_weights_once(attn: Attn, registry: Path) -> No
         assert [one.version for one in store.versions("tiny")] == [2, 1]
         assert store.find("tiny@champion").version == then
     store.promote("tiny/1", "champion")
+
+
+def test_the_same_model_of_another_run_is_no_new_version(
+    attn: Attn, registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sweeps with the same best weights, and a run by hand; the alias moves with a word, or stays where it is."""
+    store = Registry(tracking_uri(TrackingConfig(), str(registry)))
+    copy = tmp_path / "other" / "model"
+    shutil.copytree(registry.parent / "bundle-1", copy)
+    described = json.loads((copy / "model.json").read_text())
+    described["info"] |= {"run_id": "other", "store": "s3://b/other", "store_version": 8}
+    (copy / "model.json").write_text(json.dumps(described))
+    tracking = TrackingConfig(register_as="tiny", alias="champion")
+    for holder, words in ((1, []), (2, ["@champion moved from tiny/2 to tiny/1"])):
+        run_id = create_run(tracking, str(registry), f"other-{holder}", Run())
+        store.promote(f"tiny/{holder}", "champion")
+        with progress.shown(Lines()):
+            assert log_model(tracking, str(registry), run_id, copy) == "models:/tiny/1"
+        told = capsys.readouterr().err
+        assert [line for line in told.splitlines() if "moved" in line] == words
+        assert "tiny/1 is this very model: no other version is made" in told
+        assert [one.version for one in store.versions("tiny")] == [2, 1]
+        assert store.find("tiny/1").run == "first", "its card is still that of its run"
+        assert store.find("tiny@champion").version == 1
+    RunFolder(str(registry), "other").begin(kind="train", state="done")
+    shutil.copytree(copy, registry / "other" / "model")
+    shutil.copyfile(copy / "config.yaml", registry / "other" / "config.yaml")
+    by_hand = attn("models", "register", "other", "tiny", f"root={registry}")
+    assert by_hand.status == 0, by_hand.err
+    assert "is the model of run other, which was registered before by run first\n" in by_hand.out
+
+    described["classes"] = described["classes"][::-1]  # the same weights, another model
+    (copy / "model.json").write_text(json.dumps(described))
+    assert store.version_of("tiny", copy) is None
+    assert store.version_of("nothing", registry.parent / "bundle-1") is None
+
+
+def test_an_alias_of_a_new_version_moves_with_a_word(
+    registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, words in ((11, ""), (12, "@best moved from moving/1 to moving/2")):
+        tracking = TrackingConfig(register_as="moving", alias="best")
+        run_id = create_run(tracking, str(registry), f"m-{seed}", Run())
+        bundle = tiny_bundle(tmp_path / f"{seed}", seed=seed)
+        with progress.shown(Lines()):
+            log_model(tracking, str(registry), run_id, bundle)
+        told = [line for line in capsys.readouterr().err.splitlines() if "moved" in line]
+        assert told == ([words] if words else [])
 
 
 @pytest.mark.parametrize("register", [True, False], ids=["registered so", "put there later"])
