@@ -69,6 +69,7 @@ def register_model(
     """
     from attn.registry.mlflow_model import recorded_network
     from attn.registry.mlflow_registry import Registry
+    from attn.registry.version_tags import is_model_of
 
     registry = Registry(uri)
     with progress.task("registering the model"):
@@ -80,7 +81,7 @@ def register_model(
         else:
             # A crash may have left it half done.
             result = (
-                registry.complete_earlier(name, known.tracking_run, bundle) if registry.is_of(known, bundle) else known
+                registry.complete_earlier(name, known.tracking_run, bundle) if is_model_of(known, bundle) else known
             )
             result = result or known
             result = result if alias is None else registry.promote(result.reference, alias)[0]

@@ -25,7 +25,7 @@ from attn.parsing import load_json
 from attn.registry.card import model_card
 from attn.registry.registered import Reference, RegisteredModel, parse_reference
 from attn.registry.score_tags import scores_text
-from attn.registry.version_tags import HASH, SCORES_TAG, registered, tags_of
+from attn.registry.version_tags import HASH, SCORES_TAG, is_model_of, registered, tags_of
 from attn.regular_files import read_regular
 from attn.scratch import scratch_folder
 from attn.tracking.mlflow_client import connect, mlflow_errors, short_timeouts
@@ -263,12 +263,7 @@ class Registry:
             found = [one for one in self._of_weights(read_description(bundle)["sha256"]) if one.name == name]
             aliases = self._aliases(name) if found else {}
         versions = sorted((registered(one, aliases) for one in found), key=lambda one: -one.version)
-        return next((one for one in versions if self.is_of(one, bundle) or self._is_same(one, bundle)), None)
-
-    @staticmethod
-    def is_of(model: RegisteredModel, bundle: Path) -> bool:
-        """Return whether a version of a bundle's weights has its `model.json` as well: both are of one run."""
-        return model.description_sha256 == sha256_of(bundle / DESCRIPTION)
+        return next((one for one in versions if is_model_of(one, bundle) or self._is_same(one, bundle)), None)
 
     def _is_same(self, model: RegisteredModel, bundle: Path) -> bool:
         """Return whether the descriptions of a version and a bundle differ in the run alone."""
@@ -287,7 +282,7 @@ class Registry:
             for version in self._of_weights(described["sha256"]):
                 aliases.setdefault(version.name, self._aliases(version.name))
                 results.append(registered(version, aliases[version.name]))
-        return sorted((one for one in results if self.is_of(one, bundle)), key=lambda one: -one.created)
+        return sorted((one for one in results if is_model_of(one, bundle)), key=lambda one: -one.created)
 
     def _describe(self, name: str, version: str, bundle: Path) -> None:
         result = registered(self._client.get_model_version(name, version), {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HASH", "SCORES_TAG", "registered", "tags_of"]
+__all__ = ["HASH", "SCORES_TAG", "is_model_of", "registered", "tags_of"]
 
 import re
 from collections.abc import Mapping
@@ -41,6 +41,11 @@ def tags_of(described: dict[str, Any], bundle: Path) -> dict[str, str]:
         "attn.store_version": info.get("store_version"),
     }
     return {key: str(value) for key, value in tags.items() if value is not None}
+
+
+def is_model_of(model: RegisteredModel, bundle: Path) -> bool:
+    """Return whether a version of a bundle's weights has its `model.json` as well: both are of one run."""
+    return model.description_sha256 == sha256_of(bundle / DESCRIPTION)
 
 
 def registered(version: ModelVersion, aliases: dict[str, int]) -> RegisteredModel:
