@@ -260,9 +260,9 @@ class Registry:
     def version_of(self, name: str, bundle: Path) -> RegisteredModel | None:
         """The newest version of a name that is the model of a bundle, whichever run has trained it; None if none is."""
         with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
-            found = [one for one in self._of_weights(read_description(bundle)["sha256"]) if one.name == name]
-            aliases = self._aliases(name) if found else {}
-        versions = sorted((registered(one, aliases) for one in found), key=lambda one: -one.version)
+            same = [one for one in self._of_weights(read_description(bundle)["sha256"]) if one.name == name]
+            aliases = self._aliases(name) if same else {}
+        versions = sorted((registered(one, aliases) for one in same), key=lambda one: -one.version)
         return next((one for one in versions if is_model_of(one, bundle) or self._is_same(one, bundle)), None)
 
     def _is_same(self, model: RegisteredModel, bundle: Path) -> bool:
