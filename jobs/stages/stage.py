@@ -27,7 +27,7 @@ from attn.runs.pipeline import PipelineConfig
 from attn.saliency.config import SaliencySettings
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.networks import SegmentationModelConfig
-from attn.training.config import CheckpointConfig, TrainingConfig, ValidationConfig
+from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
@@ -37,6 +37,7 @@ NOT_INPUTS = {"root", "tracking", "record_in_training"}
 """Fields that say where results are written."""
 ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CheckpointConfig: ("best",),
+    ClusterConfig: ("gpus_per_worker", "storage_patience"),
     TrainingConfig: ("class_weights", "early_stopping", "sampling"),
     SourceConfig: ("max_pixels", "exclusive"),
     CocoConfig: ("classes", "negatives"),
