@@ -32,7 +32,7 @@ from attn import progress
 from attn.config.base import Config
 from attn.config.document import Document, override_of, read_document
 from attn.config.resolve import dump_config, parse_config, resolve
-from attn.errors import AttnError, ConfigError, RunError, cause_of
+from attn.errors import AttnError, ConfigError, RunError, StorageAwayError, cause_of
 from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience
 from attn.memory import out_of_memory
 from attn.runs.started import started
@@ -51,6 +51,8 @@ C = TypeVar("C", bound=Config)
 
 ENDED = frozenset({"done", "failed", "cancelled", "stopped"})
 """States whose record is closed."""
+END_PATIENCE_SECONDS = 10.0
+"""How long the end of a run that has failed or is cancelled waits for an object store, while signals are ignored."""
 
 
 class Tracked(Protocol):
@@ -289,14 +291,17 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
             run.tracker.terminate(state)
 
     def end(state: str, **fields: Any) -> None:
-        with ignore_signals():
+        with ignore_signals(), patience(min(END_PATIENCE_SECONDS, storage_patience(config))):
             try:
                 check()
             except RunError as error:
                 print(f"the run's end is not recorded: {error}", file=sys.stderr)
                 return
-            with warned("the run's end could not be recorded"):
-                note(state, **fields)
+            except StorageAwayError as error:
+                print(f"the run's end could not be recorded: {error}", file=sys.stderr)
+            else:
+                with warned("the run's end could not be recorded"):
+                    note(state, **fields)
             close(state)
 
     with sigterm_as_interrupt(), patience(storage_patience(config)), heartbeat(folder):
@@ -310,7 +315,11 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
             end("failed", error=fault_text(error), **({} if cause is None else {"cause": cause}))
             raise
         with ignore_signals():
-            check()
+            try:
+                check()
+            except StorageAwayError:
+                close("failed")
+                raise
             try:
                 note(run.state, **run.outputs)
             except AttnError:  # what it has left is in no `run.json`: that is no success

@@ -7,7 +7,7 @@ __all__ = ["RecordedScore", "recorded_scores", "writes_scores"]
 import json
 from dataclasses import dataclass
 
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, RunError, StorageAwayError
 from attn.evaluation.score import Score
 from attn.run_state import RunState
 from attn.runs.table import KINDS
@@ -59,5 +59,7 @@ def _read(folder: RunFolder) -> list[RecordedScore]:
     try:
         scores = folder.read_json("scores.json")["scores"]
         return [RecordedScore(folder.run_id, Score.from_json(json.dumps(one))) for one in scores.values()]
+    except StorageAwayError:
+        raise
     except (AttnError, KeyError, AttributeError) as error:
         raise RunError(f"{folder.path('scores.json')} is damaged: {error}") from None

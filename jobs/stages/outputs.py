@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from attn import store
 from attn.display import percent
-from attn.errors import AttnError
+from attn.errors import AttnError, StorageAwayError
 from attn.files.locations import join, list_below, read_bytes
 from attn.files.transfer import exists
 from attn.models.description import WEIGHTS
@@ -54,10 +54,16 @@ class StageOutputs(BaseModel, ABC):
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self | None:
-        """The outputs in a `stage.json`; None where they are damaged, or the files are gone or not the same."""
+        """The outputs in a `stage.json`; None where they are damaged, or the files are gone or not the same.
+
+        Raises:
+            StorageAwayError: Nothing is known of the files.
+        """
         try:
             outputs = cls.model_validate(values)
             return outputs if outputs.is_intact() else None
+        except StorageAwayError:
+            raise
         except (ValidationError, AttnError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # a damaged record names anything
 

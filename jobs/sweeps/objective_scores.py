@@ -7,7 +7,7 @@ __all__ = ["read_scores", "write_scores"]
 import json
 from collections.abc import Mapping
 
-from attn.errors import AttnError
+from attn.errors import AttnError, StorageAwayError
 from attn.evaluation.score import Protocol, Score
 from jobs.runs.run_folder import RunFolder
 
@@ -29,9 +29,15 @@ def write_scores(folder: RunFolder, protocols: Mapping[str, Protocol], metrics: 
 
 
 def read_scores(folder: RunFolder) -> list[Score]:
-    """The scores in a trial's folder; none of a trial that has no such file, or a damaged one."""
+    """The scores in a trial's folder; none of a trial that has no such file, or a damaged one.
+
+    Raises:
+        StorageAwayError: Nothing is known of the file.
+    """
     try:
         scores = folder.read_json(FILE).get("scores")
         return [Score.from_json(json.dumps(one)) for one in scores] if isinstance(scores, list) else []
+    except StorageAwayError:
+        raise
     except AttnError:
         return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config
 from attn.display import duration, figure, is_share, percent
-from attn.errors import AttnError, TrackingError
+from attn.errors import AttnError, StorageAwayError, TrackingError
 from attn.files.locations import list_folders
 from attn.files.spreadsheet import csv_table
 from attn.files.transfer import download_folder
@@ -64,7 +64,7 @@ class Row(JsonResult):
     @property
     def ended(self) -> bool:
         """Return whether it is not to be run again."""
-        return self.state in ENDED and self.cause is None
+        return _has_ended(self.state, self.cause)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +91,18 @@ class SweepResult(RunResult):
 
 
 def read_rows(folder: RunFolder) -> list[Row]:
-    """Every trial that was begun, by number."""
+    """Every trial that was begun, by number, without those whose `run.json` is damaged.
+
+    Raises:
+        StorageAwayError: Nothing is known of a trial that may have ended.
+    """
     rows: list[Row] = []
     objective = _objective(folder)
     for name in list_folders(folder.uri):
         try:
             state = RunFolder(folder.uri, name).state()
+        except StorageAwayError:
+            raise
         except AttnError:
             continue
         if state.number is None or state.state is None or state.values is None:
@@ -119,8 +125,19 @@ def read_rows(folder: RunFolder) -> list[Row]:
 
 
 def is_lost(folder: RunFolder, number: int) -> bool:
-    """Return whether a trial that is not running any more is to go on: its process was lost, or its storage away."""
-    return any(row.number == number and not row.ended for row in read_rows(folder))
+    """Return whether a trial that is not running any more is to go on: its process was lost, or its storage away.
+
+    So is one that cannot be read.
+    """
+    try:
+        state = trial_folder(folder, number).state()
+    except AttnError:
+        return True
+    return not _has_ended(state.state, state.cause)
+
+
+def _has_ended(state: str | None, cause: str | None) -> bool:
+    return state in ENDED and cause is None
 
 
 def best_row(objective: Objective, rows: Iterable[Row]) -> Row | None:

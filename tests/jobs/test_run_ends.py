@@ -15,7 +15,8 @@ import pytest
 
 from attn.config.document import dump_values, parse_override
 from attn.config.resolve import dump_config
-from attn.errors import RunError
+from attn.errors import RunError, StorageAwayError
+from attn.files.patience import longest_wait
 from attn.runs.pipeline import load_pipeline
 from attn.tracking import NullTracker
 from jobs import compare, pipeline
@@ -65,6 +66,41 @@ def test_a_success_that_cannot_be_written_is_none(
     with pytest.raises(RunError, match="no space"), begin_run("toy", toy, folder, recorded=toy):
         monkeypatch.setattr(RunFolder, "update", full)
     assert ends == [("a", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("ending", "record"),
+    [
+        (None, "failed"),
+        (ValueError("a fault"), "failed"),
+        (RunError("x"), "failed"),
+        (KeyboardInterrupt(), "cancelled"),
+    ],
+)
+def test_an_outage_at_a_runs_end_hides_no_fault(
+    tmp_path: Path,
+    ends: list[tuple[str, str]],
+    ending: BaseException | None,
+    record: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, toy, waits = RunFolder(str(tmp_path), "r"), config(tmp_path), list[float]()
+
+    def away(self: RunFolder) -> None:
+        waits.append(longest_wait())
+        raise StorageAwayError("s3://b/r/run.json: away")
+
+    with (
+        pytest.raises(StorageAwayError if ending is None else type(ending)),
+        begin_run("toy", toy, folder, recorded=toy),
+    ):
+        monkeypatch.setattr(RunFolder, "state", away)
+        if ending is not None:
+            raise ending
+    assert ends == [("a", record)]
+    assert waits == [120.0 if ending is None else 10.0]
+    assert ending is None or "could not be recorded: s3://b/r/run.json: away" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ending", [None, ValueError("a fault"), KeyboardInterrupt()], ids=["done", "fault", "Ctrl-C"])

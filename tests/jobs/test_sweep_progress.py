@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 from attn import progress
+from attn.errors import StorageAwayError
 from attn.progress.streams import Lines
+from attn.run_state import RunState
 from attn.runs.sweep.load import read_sweep
 from jobs.runs.run_folder import RunFolder
 from jobs.sweep import run
 from jobs.sweeps.plan import Plan, remaining
 from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, table
+from jobs.sweeps.trial_folder import trial_folder
 
 SWEEP = (
     "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 16}\nspace: {optimizer.lr: [0.01, 0.001, 0.1, 0.2]}\n"
@@ -67,6 +70,33 @@ def test_trials_are_counted_when_they_have_ended(tmp_path: Path, monkeypatch: py
     assert "trials/s" not in text
     assert "sweep: stopped at 2 of 4 trials after 20 s" in text
     assert set(re.findall(r"(\d) of 4 trials", text)) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("state", "lost"), [({"state": "failed"}, False), ({"state": "failed", "cause": "lost"}, True), (None, True)]
+)
+def test_one_trial_is_read_when_it_ends_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: dict[str, str] | None, lost: bool
+) -> None:
+    """One that cannot be read is to go on: its end is not known."""
+    config, _ = read_sweep(SWEEP, "sweep.yaml", [])
+    folder, stream, names = RunFolder(str(tmp_path), "s"), io.StringIO(), list[str]()
+    for number in range(3):
+        trial_folder(folder, number).begin(kind="train", number=number, values={}, **(state or {"state": "failed"}))
+    real = RunFolder.state
+
+    def noted(self: RunFolder) -> RunState:
+        names.append(self.run_id)
+        if state is None:
+            raise StorageAwayError(f"{self.uri}: away")
+        return real(self)
+
+    monkeypatch.setattr(RunFolder, "state", noted)
+    with progress.shown(Lines(stream, seconds=0.0)), progress.task("sweep", 4, "trials", timed=False) as reported:
+        callback: Any = progress_callback(config, folder, [], epochs=4, reported=reported)
+        callback.on_trial_error(0, [], trial(1, 2))
+    assert names == ["s-0001"]
+    assert ("trial 1 was lost" in stream.getvalue()) is lost
 
 
 def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:
