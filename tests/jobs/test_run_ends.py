@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,9 @@ def test_an_outage_at_a_runs_end_hides_no_fault(
         waits.append(longest_wait())
         raise StorageAwayError("s3://b/r/run.json: away")
 
-    with (
-        pytest.raises(StorageAwayError if ending is None else type(ending)),
-        begin_run("toy", toy, folder, recorded=toy),
-    ):
-        monkeypatch.setattr(RunFolder, "state", away)
-        if ending is not None:
-            raise ending
+    life = begin_run("toy", toy, folder, recorded=toy)
+    with pytest.raises(StorageAwayError if ending is None else type(ending)):
+        _cut_off(life, lambda: monkeypatch.setattr(RunFolder, "state", away), ending)
     assert ends == [("a", record)]
     assert waits == [120.0 if ending is None else 10.0]
     assert ending is None or "could not be recorded: s3://b/r/run.json: away" in capsys.readouterr().err
@@ -148,6 +145,13 @@ def test_progress_within_an_epoch(tmp_path: Path, fields: dict[str, Any], progre
     folder = RunFolder(str(tmp_path), "r")
     folder.begin(kind="train", about={"epochs": 3}, **fields)
     assert entry_of(folder, folder.state()).progress == progress
+
+
+def _cut_off(life: AbstractContextManager[Any], cut: Callable[[], None], ending: BaseException | None) -> None:
+    with life:
+        cut()
+        if ending is not None:
+            raise ending
 
 
 def _live(life: AbstractContextManager[Any], folder: RunFolder, fields: dict[str, Any], ending: Any) -> None:
