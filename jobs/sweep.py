@@ -40,13 +40,17 @@ from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import ENDED, Row, SweepResult, conclude, read_rows, result_of
-from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
+from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name, trial_number
 from jobs.training.notices import tell_notices
 
 BASE = "base.yaml"
 """File in a sweep's folder with the resolved config of all trials, `set` included: the recipe of `sweep.yaml`."""
 MOST_LOSSES = 3
 """How often a trial that is lost goes on in one session of its sweep."""
+OUT_OF_MEMORY = (
+    "Ray ended its process, since its machine had no memory left: lower the batch size, or give each trial more CPU "
+    "cores, so that fewer run side by side"
+)
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -132,6 +136,7 @@ class _Sweep:
     def __init__(self, config: SweepConfig, base: str, folder: RunFolder) -> None:
         self.config, self.base, self.folder = config, base, folder
         self.in_process = in_one_process(trial_config(base, {}))
+        self.out_of_memory: set[int] = set()
         self._read()
         self._settle_record()
 
@@ -147,16 +152,27 @@ class _Sweep:
         self.left = [number for number in range(self.config.trials) if number not in ended]
 
     def run(self, plan: Plan, reported: progress.Task) -> None:
-        """Run what is left. Trials that are lost go on afterwards, where there is room; each so often at most."""
+        """Run what is left. Trials that are lost go on afterwards, where there is room.
+
+        Each so often at most, and after its first loss only if it has come further than at the one before.
+        """
         losses: Counter[int] = Counter()
+        reached: dict[int, int] = {}
         while self.left:
+            self.out_of_memory.clear()
             self.tune(plan, reported)
             self._read()
             for number in self.left:
                 if (row := self.rows.get(number)) is not None and row.state not in ENDED:
                     self._mark_lost(row)
+            self.left = [number for number in self.left if number in self.rows and number not in self.out_of_memory]
             losses.update(self.left)
-            self.left = [number for number in self.left if losses[number] <= MOST_LOSSES]
+            self.left = [
+                number
+                for number in self.left
+                if losses[number] <= MOST_LOSSES and self.rows[number].epoch > reached.get(number, -1)
+            ]
+            reached |= {number: self.rows[number].epoch for number in self.left}
             if self.left:
                 progress.say(f"{counted(len(self.left), 'trial')} of {self.config.trials} lost: "
                              "going on from their newest checkpoints")  # fmt: skip
@@ -211,7 +227,7 @@ class _Sweep:
                 callbacks=[callback, JsonLoggerCallback()],
             ),
         )  # fmt: skip
-        tuner.fit()
+        self.out_of_memory |= killed_for_memory(tuner.fit())
 
     def begin(self, number: int, point: Point) -> dict[str, Any]:
         """Make a trial's folder and record, where they are not there yet; gives what Tune passes to the trial."""
@@ -275,9 +291,20 @@ class _Sweep:
 
     def _mark_lost(self, row: Row) -> None:
         """Record the end of a trial whose process died before it could do that itself."""
-        folder, error = trial_folder(self.folder, row.number), "its process was lost before the trial had ended"
-        folder.update(state="failed", ended=time.time(), error=row.error or error, cause=WorkersLostError.code)
+        error, cause = "its process was lost before the trial had ended", WorkersLostError.code
+        if row.number in self.out_of_memory:
+            error, cause = OUT_OF_MEMORY, None
+        folder = trial_folder(self.folder, row.number)
+        folder.update(state="failed", ended=time.time(), error=row.error or error, cause=cause)
         terminate(self.config.tracking, self.config.root, row.tracking_run, "failed")
+
+
+def killed_for_memory(results: Any) -> set[int]:
+    """The trials among Ray Tune's results whose process Ray ended because its machine had no memory left."""
+    from ray.exceptions import OutOfMemoryError
+
+    ended = [result for result in results if isinstance(result.error, OutOfMemoryError)]
+    return {trial_number(os.path.basename(result.path.rstrip("/"))) for result in ended}
 
 
 def _keep_credentials_out_of_logs() -> None:

@@ -115,7 +115,7 @@ def call(location: str, request: Callable[[Any], T], *, attempts: int = 1) -> T:
         attempts: How often the client sends each part of a request that sends many.
 
     Raises:
-        ObjectStoreError: The store refuses, or its settings are wrong.
+        ObjectStoreError: The store refuses, its settings are wrong, or the object stays damaged.
         StorageAwayError: It did not answer for as long as this process waits.
     """
     wait = _Wait(location)
@@ -177,6 +177,7 @@ class _Wait:
 
         Raises:
             StorageAwayError: It may not.
+            ObjectStoreError: The store does answer, and what it sends stays damaged.
         """
         now = time.monotonic()
         if self.since is None:
@@ -186,7 +187,9 @@ class _Wait:
         self.damaged += _is_damaged(error)
         limit = _limit(first=first)
         left = self.since + limit - now
-        if left <= 0 or self.damaged >= MOST_DAMAGED_ANSWERS:
+        if self.damaged >= MOST_DAMAGED_ANSWERS or (left <= 0 and self.damaged == self.tries):
+            raise ObjectStoreError("what the object store sends differs from its checksum, each time") from None
+        if left <= 0:
             tried = f"; tried for {duration(now - self.since)}" if now - self.since >= FIRST_WAIT_SECONDS else ""
             raise StorageAwayError(f"{self.location}: {reason(error)}{tried}") from None
         _outage.waits(now, reason(error), limit)

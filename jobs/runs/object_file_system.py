@@ -17,10 +17,11 @@ from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 from attn.files.locations import read_bytes
 from attn.files.patience import ObjectStoreError, call
 from attn.files.transfer import size, write_bytes
+from jobs.runs.cut_off import Since
 
 
 def object_files() -> PyFileSystem:
-    """The objects of all buckets by `bucket/key`; a file that is written replaces the old one when it is closed."""
+    """The objects of all buckets by `bucket/key`; a file replaces the old one when it is closed, if it is whole."""
     return PyFileSystem(FSSpecHandler(_Objects()))
 
 
@@ -64,18 +65,22 @@ class _Objects(AbstractFileSystem):
 
 
 class _Written(io.BytesIO):
-    """Content that `close` writes."""
+    """Content that `close` writes; nothing is written of a file that an error has cut off, or that nobody closed."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.opened = path, Since()
 
     def close(self) -> None:
         if not self.closed:
             try:
-                write_bytes(f"s3://{self.path}", self.getvalue())
+                if not self.opened.raised:
+                    write_bytes(f"s3://{self.path}", self.getvalue())
             finally:
                 super().close()
+
+    def __del__(self) -> None:
+        super().close()
 
 
 def _objects(prefix: str) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,11 @@ from typing import Any
 
 from ray.exceptions import OutOfMemoryError, RayError
 from ray.train import UserCallback
-from ray.train.v2._internal.exceptions import RayTrainError
+from ray.train.v2._internal.exceptions import (
+    InsufficientClusterResourcesError,
+    RayTrainError,
+    WorkerGroupStartupTimeoutError,
+)
 
 from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError
 from attn.redaction import without_secrets
@@ -20,6 +24,8 @@ from jobs.runs.run_folder import RunFolder
 
 MOST_ENDS = 100
 """Of the newest attempts, in `run.json`."""
+TOO_LITTLE = (OutOfMemoryError, InsufficientClusterResourcesError, WorkerGroupStartupTimeoutError)
+"""What ends a worker because the machines are too small or too few: it would end so again."""
 
 
 def traceback_file(attempt: int) -> str:
@@ -86,7 +92,7 @@ def _in_order(failures: Iterable[BaseException]) -> list[BaseException]:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, (RayError, RayTrainError)) and not isinstance(error, OutOfMemoryError)
+    return isinstance(error, (RayError, RayTrainError)) and not isinstance(error, TOO_LITTLE)
 
 
 def _line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import TrainingFailedError
 from ray.train.v2._internal.exceptions import (
+    InsufficientClusterResourcesError,
     UserExceptionWithTraceback,
     WorkerGroupStartupTimeoutError,
     WorkerHealthCheckFailedError,
@@ -32,7 +33,9 @@ AWAY = raised(StorageAwayError("s3://b/k: the object store cannot be reached"))
     ("error", "expected"),
     [
         (WorkerGroupError("x", {1: LOST}), WorkersLostError),
-        (WorkerGroupError("x", {0: WorkerGroupStartupTimeoutError(2)}), WorkersLostError),
+        (WorkerGroupError("x", {0: WorkerGroupStartupTimeoutError(2)}), RunError),  # the cluster is too small
+        (ControllerError(WorkerGroupStartupTimeoutError(2)), RunError),
+        (ControllerError(InsufficientClusterResourcesError("no GPU")), RunError),
         (ControllerError(RayActorError()), WorkersLostError),
         (WorkerGroupError("x", {0: AWAY, 1: AWAY}), StorageAwayError),
         (WorkerGroupError("x", {0: AWAY, 1: LOST}), StorageAwayError),

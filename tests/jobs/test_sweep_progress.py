@@ -11,16 +11,19 @@ from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 
 from attn import progress
 from attn.errors import StorageAwayError
 from attn.progress.streams import Lines
 from attn.run_state import RunState
 from attn.runs.sweep.load import read_sweep
+from jobs import sweep
 from jobs.runs.run_folder import RunFolder
-from jobs.sweep import run
+from jobs.sweep import killed_for_memory, run
 from jobs.sweeps.plan import Plan, remaining
 from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, table
@@ -97,6 +100,41 @@ def test_one_trial_is_read_when_it_ends_in_an_error(
         callback.on_trial_error(0, [], trial(1, 2))
     assert names == ["s-0001"]
     assert ("trial 1 was lost" in stream.getvalue()) is lost
+
+
+@pytest.mark.parametrize(
+    ("epochs", "memory", "sessions", "cause"),
+    [
+        ([1, 2, 3, 4, 5, 6], False, 4, "lost"),
+        ([0, 0, 0], False, 2, "lost"),  # it would not come further
+        ([2, 2, 2], False, 2, "lost"),
+        ([0, 3, 3], False, 3, "lost"),
+        ([1, 2, 3], True, 1, None),
+    ],
+)
+def test_how_often_a_trial_that_is_lost_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: list[int], memory: bool, sessions: int, cause: str | None
+) -> None:
+    folder, begun = RunFolder(str(tmp_path), "s"), list[list[int]]()
+    (config, base) = read_sweep(SWEEP, "sweep.yaml", [f"root={tmp_path}"])
+    folder.begin(kind="sweep", state="running")
+    folder.write("sweep.yaml", "objective: {metric: m}\n")
+
+    def tune(self: sweep._Sweep, *_: object) -> None:  # pyright: ignore[reportPrivateUsage]
+        one = trial_folder(folder, 1)
+        one.update(kind="pipeline", number=1, values={}, state="running", epoch=epochs[len(begun)])
+        begun.append(self.left)
+        results = [SimpleNamespace(error=OutOfMemoryError("x") if memory else None, path=f"/x/{trial(1, 0)}/")]
+        self.out_of_memory |= killed_for_memory(results)
+
+    monkeypatch.setattr(sweep._Sweep, "tune", tune)  # pyright: ignore[reportPrivateUsage]
+    of = sweep._Sweep(config, base, folder)  # pyright: ignore[reportPrivateUsage]
+    of.left = [1]
+    of.run(Mock(), Mock())
+    assert begun == [[1]] * sessions
+    state = trial_folder(folder, 1).state()
+    assert (state.state, state.cause) == ("failed", cause)
+    assert ("memory" in (state.error or "")) is memory
 
 
 def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:

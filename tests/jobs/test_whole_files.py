@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import pickle
@@ -20,8 +21,10 @@ from ray.train.v2._internal.execution.storage import (
 )
 
 from attn.files.transfer import write_bytes
+from jobs.runs import object_file_system
+from jobs.runs.atomic_file_system import whole_files
 from jobs.runs.checkpoints import newest_checkpoint_name, ray_storage
-from jobs.runs.object_file_system import is_object_files
+from jobs.runs.object_file_system import is_object_files, object_files
 from jobs.runs.run_folder import RunFolder
 
 
@@ -55,6 +58,43 @@ def test_a_reader_beside_a_writer_finds_a_whole_file(filesystem: FileSystem, tmp
         over.set()
         writer.join()
     assert seen <= set(states)
+
+
+class DiskError(Exception): ...
+
+
+def cut_off(filesystem: FileSystem, path: str) -> None:
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"half")
+        raise DiskError
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["local", "object store"])
+def test_half_a_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, remote: bool) -> None:
+    """An error while it is written, or nobody who closes it; one that is written while an error is handled is whole."""
+    written: dict[str, bytes] = {}
+    monkeypatch.setattr(object_file_system, "write_bytes", written.__setitem__)
+    filesystem = object_files() if remote else whole_files()
+    folder = "b" if remote else str(tmp_path)
+
+    def content() -> dict[str, bytes]:
+        return {Path(name).name: data for name, data in written.items()} if remote else {
+            path.name: path.read_bytes() for path in tmp_path.iterdir()
+        }  # fmt: skip
+
+    with pytest.raises(DiskError):
+        cut_off(filesystem, f"{folder}/x")
+    stream = filesystem.open_output_stream(f"{folder}/y")
+    stream.write(b"half")
+    del stream
+    gc.collect()
+    assert content() == {}
+    try:
+        raise DiskError
+    except DiskError:
+        with filesystem.open_output_stream(f"{folder}/z") as whole:
+            whole.write(b"all of it")
+    assert content() == {"z": b"all of it"}
 
 
 def test_a_write_that_was_not_finished_leaves_the_old_file(filesystem: FileSystem, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -118,6 +119,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 REFUSED = failures.EndpointConnectionError(endpoint_url=URL)
+DAMAGED = failures.FlexibleChecksumError(error_msg="crc32")
 
 
 def away(clock: Clock, until: float, error: Exception = REFUSED) -> Callable[[Any], str]:
@@ -171,9 +173,28 @@ def test_patience_ends(
 def test_an_answer_that_stays_damaged_is_not_asked_for_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE_VARIABLE, "600")
     begun = clock.now
-    with pytest.raises(StorageAwayError, match="FlexibleChecksumError"):
-        call("s3://b/k", away(clock, begun + 10_000, failures.FlexibleChecksumError(error_msg="crc32")))
+    with pytest.raises(patience.ObjectStoreError, match="differs from its checksum, each time"):
+        call("s3://b/k", away(clock, begun + 10_000, DAMAGED))
     assert clock.now - begun < 10
+
+
+@pytest.mark.parametrize("seconds", ["600", "0.01"])
+def test_an_object_that_stays_damaged_is_a_fault_of_its_file(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    """A data set can skip it; the store is there."""
+    monkeypatch.setenv(PATIENCE_VARIABLE, seconds)
+    monkeypatch.setattr(patience, "client", lambda **_: Mock(get_object=Mock(side_effect=DAMAGED)))
+    with pytest.raises(FileFault, match="s3://b/k: what the object store sends differs"):
+        read_bytes("s3://b/k")
+
+
+def test_one_damaged_answer_in_an_outage_is_no_fault_of_the_file(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PATIENCE_VARIABLE, "60")
+    answers = itertools.chain([DAMAGED], itertools.repeat(REFUSED))
+    monkeypatch.setattr(patience, "client", lambda **_: Mock(get_object=Mock(side_effect=answers)))
+    with pytest.raises(StorageAwayError):
+        read_bytes("s3://b/k")
 
 
 def test_what_the_user_must_mend_is_tried_once(clock: Clock) -> None:
