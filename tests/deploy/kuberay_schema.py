@@ -50,6 +50,7 @@ POD = _object(
     spec=_object(
         "containers securityContext",
         serviceAccountName=TEXT,
+        automountServiceAccountToken={"type": "boolean"},
         securityContext=_object("runAsNonRoot", runAsNonRoot={"const": True}, runAsUser=NUMBER, fsGroup=NUMBER),
         tolerations=_list(_object("key operator effect", key=TEXT, operator=TEXT, effect=TEXT)),
         containers=_list(CONTAINER, least=1),

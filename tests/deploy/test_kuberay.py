@@ -81,13 +81,23 @@ def test_a_cluster_starts_from_nothing_and_outlives_its_head(repository: Path) -
     assert container["env"] == [{"name": "PASSWORD", "valueFrom": secret}]
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_only_the_head_may_change_the_cluster(repository: Path, name: str) -> None:
+    cluster = cluster_of(read(repository, name))
+    head = cluster["headGroupSpec"]["template"]["spec"]["serviceAccountName"]
+    for group in cluster["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        assert pod["serviceAccountName"] not in (head, "default")
+        assert pod["automountServiceAccountToken"] is False
+
+
 def test_a_job_goes_on_after_its_cluster_was_lost(repository: Path) -> None:
     spec = read(repository, "rayjob")["spec"]
     assert "activeDeadlineSeconds" not in spec
     assert spec["backoffLimit"] > 0
-    resume, train = (line.split() for line in spec["entrypoint"].split(" || "))
-    assert resume[:2] == ["attn", "resume"]
-    assert resume[2] == train[train.index("--run-id") + 1]
+    train = spec["entrypoint"].split()
+    assert train[:2] == ["attn", "train"]
+    assert {"--run-id", "--or-resume"} <= set(train)
     workers = next(int(word.partition("=")[2]) for word in train if word.startswith("cluster.workers="))
     assert workers == sum(group["replicas"] for group in cluster_of({"spec": spec})["workerGroupSpecs"])
 
