@@ -178,7 +178,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
     from jobs.training.worker import KEEP_SCORE, train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
-    resources = plan_resources(config.cluster)
+    resources = plan_resources(config.cluster, may_grow=session_outlives_run)
     folder.update(threads=resources.threads)
     path, filesystem = ray_storage(folder.uri)
     loop = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Capacity", "Machine", "cluster_capacity", "machines_to_come", "places"]
+__all__ = ["Capacity", "Machine", "cluster_capacity", "machines_to_come", "machines_up", "places"]
 
 import os
 from collections import Counter
@@ -31,16 +31,28 @@ class Capacity:
     Attributes:
         up: Those that are up, the head included.
         to_come: Those that the autoscaler may start besides, with GPUs first.
+        for_cpus: Those that it may start for work on CPUs, where its limit makes others of them.
+        autoscaled: Whether there is an autoscaler: the cluster can have no machines that it does not name.
         unknown: Why it is not known what the autoscaler may start.
     """
 
     up: tuple[Machine, ...]
     to_come: tuple[Machine, ...] = ()
+    for_cpus: tuple[Machine, ...] | None = None
+    autoscaled: bool = False
     unknown: str | None = None
 
     @property
     def machines(self) -> tuple[Machine, ...]:
         return self.up + self.to_come
+
+    def machines_for(self, workers: int, gpus: float) -> tuple[Machine, ...]:
+        """The machines that workers are planned for; on CPUs none with GPUs is started, where others hold them all."""
+        if gpus:
+            return self.machines
+        to_come = self.to_come if self.for_cpus is None else self.for_cpus
+        without = self.up + tuple(machine for machine in to_come if not machine.gpus)
+        return without if places(without, 1, 0) >= workers else self.up + to_come
 
     @property
     def gpus_in_words(self) -> str:
@@ -67,16 +79,20 @@ def _places(machine: Machine, cores: int, gpus: float) -> int:
     return min(rooms)
 
 
-def machines_to_come(autoscaler: Autoscaler, workers_up: Sequence[Machine]) -> tuple[Machine, ...]:
-    """The machines that the autoscaler may start, those with most GPUs first, where not all types fit its limit.
+def machines_to_come(
+    autoscaler: Autoscaler, workers_up: Sequence[Machine], *, gpus_first: bool = True
+) -> tuple[Machine, ...]:
+    """The machines that the autoscaler may start, where not all types fit its limit those that are asked for first.
 
     Args:
         workers_up: Machines that are up, without the head: they count as of the type that has the same resources.
+        gpus_first: Those with most GPUs; else those with most cores of the ones that have none.
     """
     up = Counter(workers_up)
     left = max(0, autoscaler.most - len(workers_up))
     result: list[Machine] = []
-    for node_type in sorted(autoscaler.types, key=lambda one: (one.gpus, one.cores), reverse=True):
+    sign = 1 if gpus_first else -1
+    for node_type in sorted(autoscaler.types, key=lambda one: (sign * one.gpus, one.cores), reverse=True):
         machine = Machine(node_type.gpus, node_type.cores)
         there = min(up[machine], node_type.most)
         up[machine] -= there
@@ -91,14 +107,23 @@ def cluster_capacity() -> Capacity:
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return Capacity((_this_machine(),))
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    heads = [_machine(resources) for resources in alive if HEAD in resources]
-    workers = [_machine(resources) for resources in alive if HEAD not in resources]
-    up = (*heads, *workers)
+    up, workers = machines_up(), machines_up(head=False)
     try:
-        return Capacity(up, machines_to_come(find_autoscaler(), workers))
+        autoscaler = find_autoscaler()
     except NodeTypesUnknown as error:
         return Capacity(up, unknown=str(error))
+    if autoscaler is None:
+        return Capacity(up)
+    by_gpus, by_cores = (machines_to_come(autoscaler, workers, gpus_first=first) for first in (True, False))
+    return Capacity(up, by_gpus, by_cores, autoscaled=True)
+
+
+def machines_up(*, head: bool = True) -> tuple[Machine, ...]:
+    """The machines of the Ray session that are up."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple(_machine(resources) for resources in alive if head or HEAD not in resources)
 
 
 def _machine(resources: dict[str, float]) -> Machine:

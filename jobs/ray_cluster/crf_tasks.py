@@ -7,16 +7,16 @@ __all__ = ["RayCrfPool"]
 from collections.abc import Callable
 from typing import Any
 
-from jobs.ray_cluster.capacity import cluster_capacity
+from jobs.ray_cluster.capacity import machines_up
 
 
 class RayCrfPool:
-    """Every core that the cluster can have, in a session that is up; see `attn.segmentation.crf_pool.CrfPool`."""
+    """Every core of the cluster, in a session that is up; see `attn.segmentation.crf_pool.CrfPool`."""
 
     def __init__(self) -> None:
         import ray
 
-        self.size = max(1, sum(machine.cores for machine in cluster_capacity().machines))
+        self.size = max(1, sum(machine.cores for machine in machines_up()))
         self._task: Any = ray.remote(_call).options(num_cpus=1, scheduling_strategy="SPREAD")
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> _Task:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Resources", "plan_resources", "ray_session", "threads_of", "uses_gpus"]
+__all__ = ["Resources", "most_threads", "plan_resources", "ray_session", "threads_of", "uses_gpus"]
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
 from attn.proxies import bypass_proxies_for_loopback
 from attn.training.config import ClusterConfig
-from jobs.ray_cluster.capacity import Machine, cluster_capacity, places
+from jobs.ray_cluster.capacity import Capacity, Machine, cluster_capacity, places
 
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
 ENVIRONMENT = {
@@ -35,6 +35,9 @@ ENVIRONMENT = {
     # One idle process for each core, which trainings do not use: their workers have environments of their own.
     "RAY_prestart_worker_first_driver": "0",
 }
+
+_started_here = threading.Event()
+"""Whether the session that is up is one of this machine, which no other machine joins."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,11 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
             fix = "; set RAY_TMPDIR to a folder that can be written" if unwritable else ""
             raise RunError(f"{what}: {reason}{fix}") from error
     try:
+        if address is None:
+            _started_here.set()
         yield
     finally:
+        _started_here.clear()
         ray.shutdown()
 
 
@@ -143,57 +149,72 @@ def uses_gpus(cluster: ClusterConfig, machines: Sequence[Machine]) -> bool:
     return places(machines, cluster.threads or 1, cluster.gpus_per_worker) >= cluster.workers
 
 
-def threads_of(cluster: ClusterConfig, machines: Sequence[Machine]) -> int:
-    """The threads of each worker: as many as let all of them run on the machines at once.
-
-    Workers on CPUs leave machines with GPUs alone, where the others hold them all.
-    """
+def threads_of(cluster: ClusterConfig, capacity: Capacity) -> int:
+    """The threads of each worker: as many as let all of them run on the machines at once."""
     if cluster.threads is not None:
         return cluster.threads
-    gpus = cluster.gpus_per_worker if uses_gpus(cluster, machines) else 0
-    without = [machine for machine in machines if not machine.gpus]
-    if not gpus and places(without, 1, 0) >= cluster.workers:
-        machines = without
-    most = 1 + cluster.data_workers if gpus else max((machine.cores for machine in machines), default=1)
+    gpus = cluster.gpus_per_worker if uses_gpus(cluster, capacity.machines) else 0
+    threads = most_threads(capacity.machines_for(cluster.workers, gpus), cluster.workers, gpus)
+    return min(threads, 1 + cluster.data_workers) if gpus else threads
+
+
+def most_threads(machines: Sequence[Machine], workers: int, gpus: float) -> int:
+    """How many threads each of so many workers may have; 1 where the machines do not hold them."""
+    most = max((machine.cores for machine in machines), default=1)
     threads = 1
-    while threads < most and places(machines, threads + 1, gpus) >= cluster.workers:
+    while threads < most and places(machines, threads + 1, gpus) >= workers:
         threads += 1
     return threads
 
 
-def plan_resources(cluster: ClusterConfig) -> Resources:
+def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resources:
     """Spread the cores of the session that is up over the workers: never more threads than cores.
 
     Machines that the cluster's autoscaler may start count as those that are up.
 
+    Args:
+        may_grow: Machines may join the session, also where no autoscaler starts them, unless it is one of this machine:
+            the run waits for those it lacks.
+
     Raises:
-        RunError: The cluster cannot hold the workers that the config asks for.
+        RunError: The session cannot hold the workers that the config asks for.
     """
     capacity = cluster_capacity()
-    machines = capacity.machines
-    use_gpu = uses_gpus(cluster, machines)
+    use_gpu = uses_gpus(cluster, capacity.machines)
     gpus = cluster.gpus_per_worker if use_gpu else 0
-    threads = threads_of(cluster, machines)
-    if capacity.unknown is not None:
+    threads = threads_of(cluster, capacity)
+    lacking = _lacking(cluster, capacity, threads, gpus)
+    unknown = f", and which machines it may start is not known ({capacity.unknown})" if capacity.unknown else ""
+    if lacking is not None:
+        what, fix = lacking
+        if capacity.autoscaled or not (may_grow or unknown) or _started_here.is_set():
+            raise RunError(f"{what}; {fix}")
         progress.say(
-            f"notice: it is not known which machines this cluster may start ({capacity.unknown}); planned for those "
-            f"that are up. Set cluster.device and cluster.threads, if others shall be used"
+            f"notice: {what}{unknown}. The run waits for machines, for cluster.start_timeout={cluster.start_timeout:g} "
+            f"s at a time; or {fix}"
         )
-    elif use_gpu and places(machines, 0, gpus) < cluster.workers:
-        raise RunError(
-            f"cluster.workers={cluster.workers} need {gpus:g} GPUs each; {capacity.gpus_in_words}. Use fewer workers, "
-            "cluster.device=cpu or a smaller cluster.gpus_per_worker"
-        )
-    elif places(machines, threads, gpus) < cluster.workers:
-        beside = f" beside a GPU of the {sum(machine.gpus for machine in machines)}" if use_gpu else ""
-        raise RunError(
-            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
-            f"than the {sum(machine.cores for machine in machines)} there are{beside}; use fewer workers or "
-            "cluster.threads"
-        )
-    elif cluster.device == "auto" and not use_gpu and any(machine.gpus for machine in machines):
+    elif cluster.device == "auto" and not use_gpu and (unknown or any(machine.gpus for machine in capacity.machines)):
+        fix = "set cluster.device=gpu" if unknown else "use fewer workers"
         progress.say(
-            f"notice: cluster.workers={cluster.workers} train on CPUs, because {capacity.gpus_in_words}; use fewer "
-            "workers to train on GPUs"
+            f"notice: cluster.workers={cluster.workers} train on CPUs, because {capacity.gpus_in_words}{unknown}; "
+            f"{fix} to train on GPUs"
         )
     return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": gpus} if use_gpu else {})})
+
+
+def _lacking(cluster: ClusterConfig, capacity: Capacity, threads: int, gpus: float) -> tuple[str, str] | None:
+    """What the machines lack for all workers, and what helps."""
+    machines = capacity.machines_for(cluster.workers, gpus)
+    if gpus and places(machines, 0, gpus) < cluster.workers:
+        return (
+            f"cluster.workers={cluster.workers} need {gpus:g} GPUs each; {capacity.gpus_in_words}",
+            "use fewer workers, cluster.device=cpu or a smaller cluster.gpus_per_worker",
+        )
+    if places(machines, threads, gpus) < cluster.workers:
+        beside = f" beside a GPU of the {sum(machine.gpus for machine in machines)}" if gpus else ""
+        return (
+            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
+            f"than the {sum(machine.cores for machine in machines)} there are{beside}",
+            "use fewer workers or cluster.threads",
+        )
+    return None

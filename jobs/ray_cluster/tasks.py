@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from jobs.ray_cluster.capacity import cluster_capacity
+from jobs.ray_cluster.capacity import cluster_capacity, machines_up
 from jobs.ray_cluster.progress import Channel
 
 REPORT_SECONDS = 1.0
@@ -42,7 +42,7 @@ def on_ray(
     gpu: bool,
     done: Callable[[R], None] | None = None,
 ) -> list[R]:
-    """Do a job's work items as Ray tasks of one CPU each, in a session that is up; one per GPU where it can have any.
+    """Do a job's work items as Ray tasks of one CPU each, in a session that is up; one per GPU where there are any.
 
     Args:
         job: Sent once to each machine.
@@ -59,7 +59,7 @@ def on_ray(
     import ray
     from ray.exceptions import RayTaskError
 
-    gpus = 1 if gpu and any(machine.gpus for machine in cluster_capacity().machines) else 0
+    gpus = 1 if gpu and _has_gpus() else 0
     remote: Any = ray.remote(_reporting).options(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")
     shared, channel = ray.put(job), Channel(f"tasks {secrets.token_hex(8)}")
     running = {remote.remote(work, shared, item, channel, number): number for number, item in enumerate(items)}
@@ -80,6 +80,13 @@ def on_ray(
     except RayTaskError as error:
         raise error.cause from None
     return [results[number] for number in range(len(items))]
+
+
+def _has_gpus() -> bool:
+    """Of the machines that are up, so that nothing waits; of those that may be started, where none of them works."""
+    up = machines_up()
+    machines = up if any(machine.cores for machine in up) else cluster_capacity().machines
+    return any(machine.gpus for machine in machines)
 
 
 def _reporting(work: Work[J, T, R], job: J, item: T, channel: Channel, number: int) -> R:

@@ -130,7 +130,7 @@ def earlier_epochs(config: RunConfig, root: str, threads: int | None = None) -> 
         threads: Of a worker; left out, what the config says or else what the machine gives to it.
     """
     if threads is None:
-        threads = threads_of(config.cluster, cluster_capacity().machines)
+        threads = threads_of(config.cluster, cluster_capacity())
     wanted, times, names, seen = (
         comparable_fields(config.resolved_versions()),
         list[float](),

@@ -71,7 +71,7 @@ def measured_costs(
     }
     evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
-    threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity().machines)
+    threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity())
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = warmup_share(config)
     results: list[tuple[float, _Measured]] = []

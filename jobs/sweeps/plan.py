@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from attn import progress
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, SweepConfig
 from attn.runs.sweep.figures import check_data, differs_after
@@ -15,8 +16,8 @@ from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
 from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
 from attn.wording import counted
-from jobs.ray_cluster.capacity import Machine, cluster_capacity, places
-from jobs.ray_cluster.session import threads_of, uses_gpus
+from jobs.ray_cluster.capacity import Capacity, Machine, cluster_capacity, places
+from jobs.ray_cluster.session import most_threads, uses_gpus
 
 if TYPE_CHECKING:
     from jobs.sweeps.estimate import Estimate
@@ -93,13 +94,20 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     parts = trainings(trial)
     clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
     cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
-    machines = cluster_capacity().machines if cores is None or gpus is None else (Machine(gpus, cores),)
+    capacity = cluster_capacity() if cores is None or gpus is None else Capacity((Machine(gpus, cores),))
     one = in_one_process(trial)
-    use_gpu = uses_gpus(cluster, machines)
+    use_gpu = uses_gpus(cluster, capacity.machines)
     gpus_each = cluster.gpus_per_worker if use_gpu else 0
+    wanted = min(config.parallel or config.trials, config.trials)
+    machines = capacity.machines_for(wanted * cluster.workers, gpus_each)
     room = places(machines, cluster.threads or 1, gpus_each) // cluster.workers
-    parallel = max(1, min(config.parallel or room, room, config.trials))
-    threads = threads_of(cluster.model_copy(update={"workers": parallel * cluster.workers}), machines)
+    parallel = max(1, min(wanted, room))
+    if capacity.unknown is not None and parallel < wanted:
+        progress.say(
+            f"notice: it is not known which machines this cluster may start ({capacity.unknown}); the sweep is planned "
+            "for those that are up"
+        )
+    threads = cluster.threads or most_threads(machines, parallel * cluster.workers, gpus_each)
     # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,16 @@ from attn import progress
 from attn.errors import RunError
 from attn.runs.sweep.load import read_sweep
 from attn.training.config import ClusterConfig
-from jobs.ray_cluster import autoscaler, session
-from jobs.ray_cluster.autoscaler import Autoscaler, NodeType, NodeTypesUnknown, autoscaler_of, config_on_head
+from jobs.ray_cluster import autoscaler, session, tasks
+from jobs.ray_cluster.autoscaler import (
+    UNLIMITED,
+    Autoscaler,
+    NodeType,
+    NodeTypesUnknown,
+    autoscaler_of,
+    config_on_head,
+    find_autoscaler,
+)
 from jobs.ray_cluster.capacity import Capacity, Machine, cluster_capacity, machines_to_come, places
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import Resources, plan_resources
@@ -66,7 +75,7 @@ def test_runs_ask_for_what_a_session_can_have(ray_up: None) -> None:
         assert plan_resources(ClusterConfig(workers=4)) == Resources(True, 1, {"CPU": 1, "GPU": 1})
         assert plan_resources(ClusterConfig(workers=8, gpus_per_worker=0.5)).per_worker["GPU"] == 0.5
         assert plan_resources(ClusterConfig(workers=4, device="cpu")) == Resources(False, 8, {"CPU": 8})
-        assert RayCrfPool().size >= 4 * 8 + 2 * 16
+        assert RayCrfPool().size == ray.cluster_resources()["CPU"], "images wait for cores that are up"
         plan = make_plan(*read_sweep(SWEEP, "sweep.yaml"))
         assert (plan.parallel, plan.per_trial["GPU"]) == (4, 1)
     with described((8, 0, 3)):
@@ -79,11 +88,16 @@ def test_the_files_of_the_clusters_are_understood(repository: Path) -> None:
     launcher = prepare_config(yaml.safe_load((repository / "ray_cluster.yaml").read_text()))
     assert autoscaler_of(launcher) == Autoscaler((NodeType("gpu", 8, 1, 4),), 4)
     local = prepare_config(yaml.safe_load((repository / "deploy" / "ray_cluster_local.yaml").read_text()))
-    assert autoscaler_of(local) == Autoscaler((NodeType("local.cluster.node", 0, 0, 2),), 2)
+    with pytest.raises(NodeTypesUnknown, match=r"says of the machines local\.cluster\.node not what they have"):
+        autoscaler_of(local)
     resource = yaml.safe_load((repository / "deploy" / "kuberay" / "raycluster.yaml").read_text())
     resource["metadata"]["namespace"] = "default"
     kuberay = autoscaler_of(_derive_autoscaling_config_from_ray_cr(resource))
     assert {(one.name, one.cores > 0, one.gpus) for one in kuberay.types} == {("cpu", True, 0), ("gpu", True, 1)}
+    for group in resource["spec"]["workerGroupSpecs"]:
+        group["maxReplicas"] = 2147483647  # what Kubernetes puts where nothing is given
+    unlimited = autoscaler_of(_derive_autoscaling_config_from_ray_cr(resource))
+    assert len(machines_to_come(unlimited, [])) == UNLIMITED
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,9 @@ def test_machines_to_come(
 ) -> None:
     named = tuple(NodeType(str(number), *values) for number, values in enumerate(types))
     assert list(machines_to_come(Autoscaler(named, most), up)) == to_come
+    if most == 5 and not up:
+        expected = [Machine(0, 16)] * 4 + [WITH_GPU]
+        assert list(machines_to_come(Autoscaler(named, most), up, gpus_first=False)) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,11 +165,124 @@ def test_a_cluster_that_cannot_be_asked_is_planned_as_it_is(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setattr(session, "_started_here", threading.Event())
     monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity((HEAD,), unknown="403 Forbidden"))
     assert plan_resources(ClusterConfig(workers=2)) == Resources(False, 1, {"CPU": 1})
     assert plan_resources(ClusterConfig(workers=2, device="gpu")).per_worker == {"CPU": 1, "GPU": 1}
     assert all("403 Forbidden" in text for text in said)
     assert len(said) == 2
+    up = (HEAD, WITH_GPU, WITH_GPU)
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(up, unknown="403 Forbidden"))
+    assert plan_resources(ClusterConfig(workers=3)) == Resources(False, 4, {"CPU": 4})
+    assert "because the cluster has 2 GPUs" in said[2]
+    assert plan_resources(ClusterConfig(workers=2)).use_gpu
+    assert len(said) == 3, "nothing is said where machines that are up do"
+
+
+@pytest.mark.parametrize(
+    ("up", "cluster", "expected"),
+    [
+        ([HEAD], {"workers": 2}, Resources(False, 1, {"CPU": 1})),
+        ([HEAD], {"workers": 2, "device": "gpu"}, Resources(True, 1, {"CPU": 1, "GPU": 1})),
+        ([HEAD, Machine(1, 16)], {"workers": 2, "device": "gpu"}, Resources(True, 1, {"CPU": 1, "GPU": 1})),
+        ([HEAD, Machine(0, 4)], {"workers": 8, "threads": 4}, Resources(False, 4, {"CPU": 4})),
+    ],
+)
+def test_a_run_waits_for_machines_that_nobody_has_named(
+    monkeypatch: pytest.MonkeyPatch, up: list[Machine], cluster: dict[str, Any], expected: Resources
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setattr(session, "_started_here", threading.Event())
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(up)))
+    assert plan_resources(ClusterConfig(**cluster), may_grow=True) == expected
+    assert len(said) == 1
+    assert "The run waits for machines, for cluster.start_timeout=300 s at a time; or use fewer" in said[0]
+    with pytest.raises(RunError, match="use fewer"):
+        plan_resources(ClusterConfig(**cluster))
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(up), autoscaled=True))
+    with pytest.raises(RunError, match="use fewer"):
+        plan_resources(ClusterConfig(**cluster), may_grow=True)
+    session._started_here.set()
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(up)))
+    with pytest.raises(RunError, match="use fewer"):
+        plan_resources(ClusterConfig(**cluster), may_grow=True)
+
+
+@pytest.mark.parametrize(
+    ("machines", "cluster", "threads"),
+    [
+        ([Machine(0, 4), Machine(1, 64)], {"workers": 4, "device": "cpu"}, 16),
+        ([Machine(0, 8), Machine(1, 64)], {"workers": 8}, 8),
+        ([Machine(0, 4), Machine(1, 64)], {"workers": 1}, 1),
+        ([Machine(4, 64)], {"workers": 4, "data_workers": 20}, 16),
+    ],
+)
+def test_machines_that_are_up_give_workers_all_their_cores(
+    monkeypatch: pytest.MonkeyPatch, machines: list[Machine], cluster: dict[str, Any], threads: int
+) -> None:
+    monkeypatch.setattr(progress, "say", lambda text: None)
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(machines)))
+    assert plan_resources(ClusterConfig(**cluster)).threads == threads
+
+
+def test_runs_on_cpus_count_the_machines_that_hold_most_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = Autoscaler((NodeType("gpu", 8, 1, 4), NodeType("cpu", 64, 0, 4)), 4)
+    first = [machines_to_come(kinds, [], gpus_first=given) for given in (True, False)]
+    monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity((HEAD,), *first, autoscaled=True))
+    assert plan_resources(ClusterConfig(workers=64, device="cpu")).threads == 4
+    assert plan_resources(ClusterConfig(workers=4)).use_gpu
+
+
+def test_the_trials_of_a_sweep_have_all_cores() -> None:
+    for cores, gpus, given in ((16, 1, (1, 16)), (16, 4, (4, 4)), (16, 0, (16, 1))):
+        plan = make_plan(*read_sweep(SWEEP, "sweep.yaml"), cores=cores, gpus=gpus)
+        assert (plan.parallel, plan.threads) == given
+
+
+@pytest.mark.parametrize(
+    ("up", "to_come", "expected"),
+    [
+        ([HEAD, Machine(0, 8)], [WITH_GPU], 0),  # what is up works; a GPU would have to be waited for
+        ([HEAD, Machine(0, 8), WITH_GPU], [], 1),
+        ([HEAD], [WITH_GPU], 1),
+        ([HEAD], [], 0),
+    ],
+)
+def test_tasks_use_gpus_that_are_up(
+    monkeypatch: pytest.MonkeyPatch, up: list[Machine], to_come: list[Machine], expected: bool
+) -> None:
+    monkeypatch.setattr(tasks, "machines_up", lambda: tuple(up))
+    monkeypatch.setattr(tasks, "cluster_capacity", lambda: Capacity(tuple(up), tuple(to_come)))
+    assert tasks._has_gpus() == expected
+
+
+def _fails(gcs_address: str) -> None:
+    raise KeyError(f"no such key for {gcs_address}")
+
+
+def test_a_trial_asks_the_head_outside_its_own_share_of_the_cluster(
+    ray_up: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    def trial() -> Any:
+        return autoscaler._ask_head("127.0.0.1:1")
+
+    group = placement_group([{"memory": 1 << 20}])
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+    options: dict[str, Any] = {"num_cpus": 0, "memory": 1 << 20, "scheduling_strategy": strategy}
+    try:
+        assert ray.get(ray.remote(trial).options(**options).remote()) is None
+    finally:
+        remove_placement_group(group)
+    monkeypatch.setattr(autoscaler, "_answer_of_head", _fails)
+    monkeypatch.setattr(autoscaler, "HEAD", "CPU")  # as if this node were none
+    with pytest.raises(NodeTypesUnknown) as raised:
+        find_autoscaler()
+    assert str(raised.value).startswith("the cluster could not be asked: ")
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_the_head_knows_its_autoscalers_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +301,28 @@ def test_the_head_knows_its_autoscalers_config(tmp_path: Path, monkeypatch: pyte
                 config_on_head("10.0.0.1:6381")
         finally:
             monitor.kill()
+
+
+@pytest.mark.parametrize(
+    ("command", "address", "is_asked"),
+    [
+        ("ray start --head  --no-monitor  --num-cpus=0 ", "10.0.0.1:6379", True),
+        ("ray start --head  --port=6380  --no-monitor ", "10.0.0.1:6380", True),
+        ("ray start --head  --no-monitor  --num-cpus=0 ", "127.0.0.1:61234", False),  # a session of this pod alone
+        ("ray start --head  --num-cpus=0 ", "10.0.0.1:6379", False),  # no autoscaler, and no right to ask
+        ("ray start  --address=attn-head:6379 ", "127.0.0.1:6379", False),
+        ("", "10.0.0.1:6379", False),
+    ],
+)
+def test_kubernetes_is_asked_where_it_starts_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, address: str, is_asked: bool
+) -> None:
     monkeypatch.setenv("RAY_CLUSTER_NAME", "attn")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERAY_GEN_RAY_START_CMD", command)
     monkeypatch.setattr(autoscaler, "NAMESPACE_FILE", tmp_path / "none")
-    with pytest.raises(NodeTypesUnknown, match="Kubernetes does not show the RayCluster attn"):
-        config_on_head("10.0.0.1:6381")
+    if is_asked:
+        with pytest.raises(NodeTypesUnknown, match="Kubernetes does not show the RayCluster attn"):
+            config_on_head(address)
+    else:
+        assert config_on_head(address) is None
