@@ -120,7 +120,9 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
     work = {name: value for name, value in named.items() if value is not None}
     work["target"] = f"{named['maps']}@{named['version']}" if named["maps"] else target.name
     data = DataUsed.of(config.data, target.source)
-    with begin_or_continue("evaluate", config, folder, recorded=config, work=work, data=data, tags=tags) as live:
+    with begin_or_continue(
+        "evaluate", config, folder, recorded=config, work=work, data=data, tags=tags, shown=("panels",)
+    ) as live:
         evaluation, panels = _evaluate(target)
         _write(folder, evaluation, panels, described)
         live.outputs["metrics"] = evaluation.metrics()

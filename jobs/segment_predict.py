@@ -148,7 +148,9 @@ def run(
     work = {"model": model, "target": model, "weights": segmenter.sha256, "voc_submission": voc_submission}
     tags = {"attn.model": model}
     data = DataUsed.of(config.data, source)
-    with begin_or_continue("masks", config, folder, recorded=config, work=work, data=data, tags=tags) as live:
+    with begin_or_continue(
+        "masks", config, folder, recorded=config, work=work, data=data, tags=tags, shown=("panels",)
+    ) as live:
         predicted = predict_masks(segmenter, source, config, folder, where, address)
         scores = predicted.scores(config, source, masks_name(config.data))
         metrics = {name: score.value for name, score in scores.items()}

@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 import contextlib
-import copy
 import sys
 import time
 from collections.abc import Collection, Generator, Mapping
@@ -30,14 +29,13 @@ from typing import Any, Protocol, TypeVar
 
 from attn import progress
 from attn.config.base import Config
-from attn.config.document import Document, override_of, read_document
-from attn.config.resolve import dump_config, parse_config, resolve
-from attn.errors import AttnError, ConfigError, RunError, StorageAwayError, cause_of
+from attn.config.document import override_of, read_document
+from attn.config.resolve import dump_config, resolve
+from attn.errors import AttnError, RunError, StorageAwayError, cause_of
 from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience
 from attn.memory import out_of_memory
 from attn.runs.started import started
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
-from attn.tracking.description import flattened
 from attn.training.run_config import RunConfig
 from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
@@ -45,6 +43,7 @@ from jobs.runs.description import describe_run
 from jobs.runs.heartbeat import heartbeat
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.same_run import changed_fields, changed_work, is_input
 from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
 
 C = TypeVar("C", bound=Config)
@@ -194,6 +193,7 @@ def begin_or_continue(
     tags: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     kept: Collection[str] = (),
+    shown: Collection[str] = (),
 ) -> Generator[LiveRun]:
     """Continue the run in a folder if it has the same config and work, else begin a new run there.
 
@@ -202,6 +202,7 @@ def begin_or_continue(
         work: Fields of `RunState` that say what the run works on. If they are given, a run that differs in them is
             another run. One that is done begins anew with the same config and work, and is not replaced by another.
         kept: Fields of `RunState` that a new run copies from the run before it in this folder.
+        shown: Fields of the config that only say what is drawn beside the result.
 
     Raises:
         RunError: As `claim`; or another run in the folder is done.
@@ -210,26 +211,18 @@ def begin_or_continue(
     before = {} if state is None else state.to_json()
     if before and folder.exists("config.yaml"):
         there = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
-        other = [name for name in work or {} if before.get(name) != (work or {})[name]]
+        other, changed = changed_work(work or {}, before), changed_fields(recorded, there)
         done = before.get("state") == "done"
         if work is not None and done:
-            refuse_replacing(folder, [*other, *_changed(recorded, there)])
-        elif not other and there == read_document(dump_config(recorded), "config.yaml").values:
+            known = [name for name in other if name in before]  # an earlier version wrote fewer of them
+            refuse_replacing(folder, [*known, *(name for name in changed if is_input(name) and name not in shown)])
+        elif not other and not changed:
             with continue_run(config, folder, fields=fields) as run:
                 yield run
             return
     fields |= {name: before[name] for name in kept if name in before and name not in fields}
     with begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run:
         yield run
-
-
-def _changed(config: Config, there: Mapping[str, Any]) -> list[str]:
-    """Fields in which a config differs from the plain values of an earlier run's; that file may lack newer fields."""
-    earlier = dict(there)
-    with contextlib.suppress(ConfigError):
-        earlier = parse_config(type(config), Document(copy.deepcopy(earlier))).model_dump(mode="json")
-    new, old = flattened(config.model_dump(mode="json")), flattened(earlier)
-    return [name for name in {**new, **old} if name != "root" and new.get(name) != old.get(name)]
 
 
 def target_of(folder: RunFolder) -> str:

@@ -31,10 +31,9 @@ from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.same_run import NOT_INPUTS
 from jobs.stages.outputs import PipelineOutputs, StageOutputs
 
-NOT_INPUTS = {"root", "tracking", "record_in_training"}
-"""Fields that say where results are written."""
 ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CheckpointConfig: ("best",),
     ClusterConfig: ("gpus_per_worker", "storage_patience"),

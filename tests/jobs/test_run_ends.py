@@ -26,6 +26,7 @@ from jobs.runs import lifecycle
 from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of, continue_run
 from jobs.runs.listing import entry_of
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.same_run import changed_work, is_input
 from tests.jobs.toy import ToyConfig
 
 
@@ -251,8 +252,9 @@ WORK = {"model": "gain", "weights": "ab"}
     ("height", "work", "differing"),
     [
         (4, WORK, "height"),
-        (3, {**WORK, "model": "oaa"}, "model"),
-        (4, {"model": "oaa", "weights": "cd"}, "model, weights, height"),
+        (3, {"model": "gain", "weights": "cd"}, "weights"),
+        (3, {**WORK, "model": "/runs/gain/model"}, None),
+        (4, {"model": "oaa", "weights": "cd"}, "weights, height"),
         (3, WORK, None),
     ],
 )
@@ -278,14 +280,59 @@ def test_a_run_that_is_done_is_not_replaced_by_another(
     assert f"height: {height}" in folder.read_text("config.yaml")
 
 
-def test_a_run_of_a_version_without_a_field_is_the_same_run_again(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize("left", ["done", "failed"])
+def test_a_run_of_a_version_without_a_field_is_the_same_run_again(
+    tmp_path: Path, ends: list[tuple[str, str]], left: str
+) -> None:
     folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
     with begin_or_continue("toy", toy, folder, recorded=toy, work=WORK):
         pass
     folder.write("config.yaml", f"kind: toy\nroot: {tmp_path}/moved\n")
+    folder.update(state=left, started=1.0)
     with begin_or_continue("toy", toy, folder, recorded=toy, work=WORK):
-        pass
+        assert (folder.state().started == 1.0) is (left == "failed"), "what was interrupted is continued"
     assert folder.state().state == "done"
+
+
+@pytest.mark.parametrize(
+    ("before", "work", "changed"),
+    [
+        ({"model": "a"}, {"model": "b", "target": "b"}, ["model", "target"]),
+        ({"model": "a", "weights": "1"}, {"model": "b", "target": "b", "weights": "1"}, []),
+        ({"target": "s@1", "version": 1}, {"target": "s@2", "version": 2}, ["target", "version"]),
+        ({"overrides": []}, {"overrides": ["device=cpu", "data_workers=2", "tracking.enabled=true"]}, []),
+        ({"overrides": ["b=1", "a=2", "a=1"]}, {"overrides": ["a=1", "b=1"]}, []),
+        ({"overrides": ["panels=2"]}, {"overrides": ["panels=3"]}, ["overrides"]),
+    ],
+)
+def test_what_a_run_works_on(before: dict[str, Any], work: dict[str, Any], changed: list[str]) -> None:
+    assert changed_work(work, before) == changed
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("device", False),
+        ("labels.maps.device", False),
+        ("tracking.uri", False),
+        ("data.root", True),
+        ("data.seed", True),
+    ],
+)
+def test_fields_that_change_no_result(name: str, expected: bool) -> None:
+    assert is_input(name) is expected
+
+
+def test_a_run_that_is_done_is_repeated_with_other_means(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
+    folder, first = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    with begin_or_continue("toy", first, folder, recorded=first, work=WORK):
+        pass
+    state = folder.state().to_json()
+    folder.write("run.json", json.dumps({name: value for name, value in state.items() if name != "weights"}))
+    other = first.model_copy(update={"height": 4, "tracking": first.tracking.model_copy(update={"enabled": False})})
+    with begin_or_continue("toy", other, folder, recorded=other, work=WORK, shown=("height",)):
+        pass
+    assert "height: 4" in folder.read_text("config.yaml")
 
 
 def test_a_second_signal_does_not_cut_the_end_short(
