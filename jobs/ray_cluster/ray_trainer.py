@@ -4,6 +4,10 @@ from __future__ import annotations
 
 __all__ = ["LeanTrainer"]
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from ray.train.torch import TorchTrainer
@@ -36,7 +40,21 @@ class LeanTrainer(TorchTrainer):
         if not self.session_outlives_run:
             for request in REQUESTS:
                 setattr(named["scaling_policy"], request, _nobody_is_asked)
-        return super()._initialize_and_run_controller(**named)
+        with _sigint_kept():
+            return super()._initialize_and_run_controller(**named)
+
+
+@contextlib.contextmanager
+def _sigint_kept() -> Iterator[None]:
+    """Let Ctrl-C do after the body what it did before: Ray leaves a handler that asks a training of the past to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 def _nobody_is_asked() -> None:

@@ -245,5 +245,5 @@ def test_boxes_of_masks_without_a_labelled_pixel_are_empty(tmp_path: Path, make:
         assert sample.regions is not None
         assert not sample.regions.any()
     assert [str(finding) for finding in check_config(config).findings if finding.image_id == "a"] == [
-        "warning (mask) a: labelled cat, but the mask has none of it"
+        "warning (mask) a (row 1): labelled cat, but the mask has none of it"
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
 from typing import Any
 
 import pytest
@@ -37,3 +39,17 @@ def test_only_a_cluster_is_told_what_is_wanted_of_it(
         assert (getattr(ours, "__func__", ours) is rays) == session_outlives_run
         if not session_outlives_run:
             ours()  # without a session that it could start a process in
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_ctrl_c_does_after_a_training_what_it_did_before(failing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaves_a_handler(self: TorchTrainer, **named: Any) -> None:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        if failing:
+            raise RuntimeError("of the training")
+
+    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", leaves_a_handler)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError) if failing else contextlib.nullcontext():
+        LeanTrainer(print, session_outlives_run=True)._initialize_and_run_controller()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -37,8 +37,8 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     ),
     (
         EvaluateResult,
-        "run_id folder model weights maps version data images masked scores protocols notes per_class tracking_run "
-        "seconds",
+        "run_id folder model weights maps version data images masked scores protocols thresholds predict notes "
+        "per_class tracking_run seconds",
     ),
     (
         MapsResult,
@@ -50,9 +50,9 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     ),
     (CuesResult, "run_id folder report score sheet best grid grid_csv grid_picture tracking_run seconds"),
     (CompareResult, "run_id folder picture images tracking_run overlap"),
-    (PipelineResult, "run_id folder scores model masks stages tracking_run seconds"),
+    (PipelineResult, "run_id folder scores model masks cues stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
-    (Row, "number state values objective epoch seconds model error tracking_run"),
+    (Row, "number state values objective epoch seconds model error tracking_run cause"),
     (PredictResult, "model task weights folder images failed summary seconds"),
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers threads data inputs metrics weights notes"),

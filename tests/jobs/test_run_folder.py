@@ -8,7 +8,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 
 from attn.errors import RunError
-from attn.files import locations, transfer
+from attn.files import locations, patience, transfer
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import TrainOutputs
 from jobs.training.epoch_lines import read_epochs, write_epochs
@@ -40,7 +40,7 @@ def test_an_upload_that_boto3_gives_up_is_told_in_words(
             raise S3UploadFailedError("with an address")
 
     monkeypatch.setattr(transfer, "SINGLE_PUT_LIMIT", -1)
-    monkeypatch.setattr(transfer, "client", Failing)
+    monkeypatch.setattr(patience, "client", lambda **_: Failing())
     (tmp_path / "state_dict.pt").write_text("x")
     with pytest.raises(RunError, match="S3UploadFailedError"):
         RunFolder(f"{s3_server}/runs", "one").upload(tmp_path, "model")

@@ -61,7 +61,7 @@ def pipeline(recipe: str = "scenes_oaa", above: str = "", train: str = "", below
 def test_a_plan_says_what_a_pipeline_and_a_sweep_will_take() -> None:
     whole = plan(kind="pipeline", target="gain_segment_scenes", overrides=["train.training.epochs=3"])
     assert list(whole["stages"]) == ["train", "maps", "cues", "segment", "evaluation"]
-    assert list(whole["stages"]["cues"]) == ["data"]
+    assert list(whole["stages"]["cues"]) == ["data", "cues"]
     assert whole["stages"]["train"]["epochs"] == 3
     shorter = ["set.training.epochs=4", "set.method.warmup_epochs=1", "scheduler.grace_epochs=2"]
     searched = plan(kind="sweep", target="sweep_scenes_gain", overrides=[*shorter, "parallel=1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def test_stores_and_snapshots_travel(tmp_path: Path) -> None:
     snapshot["i00"]
     assert len(pickle.dumps(snapshot)) < 20_000
     model.check(pickle.loads(pickle.dumps(snapshot)), pickle.loads(pickle.dumps(store)))
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    # Ray may have left its handler of SIGTERM, by which a pool ends its processes.
+    with multiprocessing.get_context("fork").Pool(2, signal.signal, (signal.SIGTERM, signal.SIG_DFL)) as pool:
         for image_id, item in zip(["i00", "i05"] * 3, pool.map(snapshot.__getitem__, ["i00", "i05"] * 3), strict=True):
             assert item.keys() == snapshot[image_id].keys()
 
