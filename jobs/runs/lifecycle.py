@@ -124,12 +124,17 @@ def begin_run(
     values, recipes = (None if one is None else one.model_dump(mode="json") for one in (recorded, recipe))
     about = about_of(kind, values or {}, base, recipes).to_json()
     begun = {"kind": kind, "state": "running", "about": about, "started": clock, "tracking_run": tracking_run}
+    content = text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}.")
+    replaces = folder.exists()
     with _lived(config, folder, tracking_run) as run:
-        for name, content in (files or {}).items():
-            folder.write(name, content)
+        for name, given in (files or {}).items():
+            folder.write(name, given)
+        if not replaces:  # a process that dies now leaves no run that cannot go on
+            folder.write("config.yaml", content)
         folder.begin(**begun, **process_fields(), **(fields or {}))
         run.claimed = True
-        folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
+        if replaces:
+            folder.write("config.yaml", content)
         record_origin(folder, data=None if data is None else data.fingerprint)
         yield run
 

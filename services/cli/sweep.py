@@ -35,7 +35,7 @@ def run(
     from jobs.sweep import run as begin
 
     loaded = load_sweep(recipe, overrides or [])
-    if or_resume and (there := continued("sweep", loaded.config.root, run_id, address)) is not None:
+    if or_resume and (there := continued("sweep", loaded.config, run_id, address, base=loaded.base)) is not None:
         return shown(there)
     with started_from(recipe_of(recipe, overrides or [])):
         return shown(begin(loaded, run_id=run_id, address=address))

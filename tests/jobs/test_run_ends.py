@@ -148,6 +148,24 @@ def test_progress_within_an_epoch(tmp_path: Path, fields: dict[str, Any], progre
     assert entry_of(folder, folder.state()).progress == progress
 
 
+@pytest.mark.parametrize("name", ["begin", "write"])
+def test_a_begin_that_is_killed_leaves_no_run_without_its_config(
+    tmp_path: Path, ends: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder, toy, there = RunFolder(str(tmp_path), "r"), config(tmp_path), list[tuple[bool, bool]]()
+    real = getattr(RunFolder, name)
+
+    def noted(self: RunFolder, *values: Any, **fields: Any) -> None:
+        there.append((folder.exists(), folder.exists("config.yaml")))
+        real(self, *values, **fields)
+
+    monkeypatch.setattr(RunFolder, name, noted)
+    with begin_run("toy", toy, folder, recorded=toy):
+        pass
+    assert there
+    assert (True, False) not in there
+
+
 def _cut_off(life: AbstractContextManager[Any], cut: Callable[[], None], ending: BaseException | None) -> None:
     with life:
         cut()
