@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["SourceView", "declared_exclusive", "single_labelled", "with_classes"]
+__all__ = ["SourceView", "declared_exclusive", "declared_outputs", "single_labelled", "with_classes"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class SourceView:
     Args:
         indices: Indices into the source, in the order of the view.
         classes: Class names. Labels and boxes of other classes are dropped, and their pixels are background.
+
+    Attributes:
+        by_itself: Whether the source is exclusive where nobody declares it.
     """
 
     def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str]) -> None:
@@ -31,6 +35,7 @@ class SourceView:
         self.classes = tuple(classes)
         self.on_error: OnError = source.on_error
         self.exclusive: bool = source.exclusive
+        self.by_itself: bool = source.by_itself if isinstance(source, SourceView) else source.exclusive
         numbers = {old: self.classes.index(name) for old, name in enumerate(source.classes) if name in self.classes}
         self._mask_values = np.zeros(256, np.uint8)
         self._mask_values[255] = 255
@@ -78,6 +83,13 @@ def declared_exclusive(source: Source, exclusive: bool, *, labels: bool = True) 
     view = SourceView(source, range(len(source.records)), source.classes)
     view.exclusive = exclusive
     return view
+
+
+def declared_outputs(source: Source) -> Literal["softmax", "sigmoid"] | None:
+    """What makes probabilities of this data's logits, if `data.exclusive` says otherwise than the source by itself."""
+    if not isinstance(source, SourceView) or source.exclusive == source.by_itself:
+        return None
+    return "softmax" if source.exclusive else "sigmoid"
 
 
 def with_classes(source: Source, classes: Sequence[str], *, name: str, other: str) -> Source:

@@ -188,6 +188,7 @@ def compute_scores(
         images=len(records),
         fingerprint=fingerprint(classes, records),
         scored="classifier",
+        outputs=data.outputs,
         resize=data.resize,
     )
     scores: dict[str, Score] = {}
@@ -325,7 +326,9 @@ def _seed_scores(
 ) -> dict[str, Score]:
     seeds, extent = counted.seeds.result(), counted.extent.result()
     swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
-    given = base.model_copy(update={"labels": "given"})
+    # Refined together, maps of the given labels may depend on which classes are predicted.
+    outputs = base.outputs if base.refinement is not None else None
+    given = base.model_copy(update={"labels": "given", "outputs": outputs})
     given_swept = given.model_copy(update={"threshold": swept})
     pointed = given.model_copy(update={"tolerance": config.pointing_tolerance})
     scores = {"seed_miou": _sweep_score("seed_miou", seeds, seeds.best, given_swept, classes)}

@@ -205,6 +205,7 @@ def with_faithfulness(
         map_kind=map_kind,
         layer=layer,
         labels="given",
+        outputs=data.outputs,
         resize=data.resize,
         frame="input",
         refinement=refinement,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attn.config.base import Config
-from attn.evaluation.score import Score
+from attn.evaluation.score import Outputs, Score
 from attn.wording import counted
 
 SHOWN = 8
@@ -21,12 +21,14 @@ class DataDescription(Config):
     Attributes:
         resize: How images become inputs, e.g. `squash 225x225`.
         masks: Name of the folder of masks, if the data has several.
+        outputs: See `attn.evaluation.score.Protocol`.
     """
 
     source: str
     split: str
     resize: str
     masks: str | None = None
+    outputs: Outputs | None = None
 
 
 @dataclass(frozen=True)

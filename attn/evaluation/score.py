@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["OF_CLASSIFIER", "OF_MAPS", "Comparison", "Perturbation", "Protocol", "Score", "ThresholdRule", "compare"]
+__all__ = [
+    "OF_CLASSIFIER",
+    "OF_MAPS",
+    "Comparison",
+    "Outputs",
+    "Perturbation",
+    "Protocol",
+    "Score",
+    "ThresholdRule",
+    "compare",
+]
 
 import hashlib
 import json
@@ -21,6 +31,12 @@ OF_CLASSIFIER = ("mean_ap", "mean_auc", "recall", "specificity", "accuracy", "ac
 """Names of a classifier's scores; the last two exist only for data with exactly one class per image."""
 OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precision", "energy", "pointing")
 """Names of the scores of attention maps, which need masks."""
+
+Outputs = Literal["softmax", "sigmoid"]
+"""What makes probabilities of logits: softmax where classes are exclusive, otherwise a sigmoid per class."""
+
+NEWER = ("masks", "outputs", "flip", "refinement", "cue_rule", "average_precision", "difficult", "perturbation")
+"""Fields of a protocol that its hash leaves out where they are None."""
 
 
 class ThresholdRule(Config):
@@ -78,6 +94,8 @@ class Protocol(Config):
         masks: Name of the folder of ground-truth masks, if the data has several.
         labels: Whether maps are of the given labels or of the predicted classes.
         probability: For predicted classes: those with a higher probability are predicted.
+        outputs: What made the probabilities, where `data.exclusive` says otherwise than the data's source; None: as
+            the source has it, or no probability counts.
         threshold: How maps were thresholded.
         crf: Parameters of the dense CRF, if one was used.
         scales: Input scales that were averaged; 1.0 is the input's own size.
@@ -102,6 +120,7 @@ class Protocol(Config):
     masks: str | None = None
     labels: Literal["given", "predicted"] | None = None
     probability: float | None = None
+    outputs: Outputs | None = None
     threshold: ThresholdRule | None = None
     crf: CrfConfig | None = None
     scales: tuple[float, ...] = (1.0,)
@@ -120,7 +139,7 @@ class Protocol(Config):
         """SHA-256 of the canonical JSON; equal protocols have equal hashes on every machine."""
         fields = self.model_dump(mode="json")
         # Scores of versions without these fields keep their hash.
-        for name in ("masks", "flip", "refinement", "cue_rule", "average_precision", "difficult", "perturbation"):
+        for name in NEWER:
             if fields[name] is None:
                 del fields[name]
         if fields["threshold"] is not None and self.threshold is not None and self.threshold.saliency is None:

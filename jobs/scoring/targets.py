@@ -37,7 +37,7 @@ from attn.evaluation.faithfulness import Faithfulness
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.predictions import read_predictions
 from attn.evaluation.refined import MapRefinement
-from attn.evaluation.result import DataDescription, Evaluation
+from attn.evaluation.result import Evaluation
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
 from attn.files.locations import beside, read_bytes
@@ -55,8 +55,6 @@ from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
 from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.open_model import (
-    data_name,
-    masks_name,
     model_lookup,
     resize_text,
     scored_data,
@@ -65,6 +63,7 @@ from jobs.runs.open_model import (
 )
 from jobs.runs.run_folder import RunFolder, is_run_id
 from jobs.scoring.plain_scores import PlainScores, is_other_data
+from jobs.scoring.scored_data import describe_data, other_outputs
 
 C = TypeVar("C", bound=Config)
 Observe = Callable[[ImageMaps], None]
@@ -201,7 +200,7 @@ class StoreTarget:
                 self.snapshot,
                 self.source,
                 config.evaluation,
-                data=_data(config, f"stored {grid[0]}x{grid[1]}"),
+                data=describe_data(config.data, self.source, f"stored {grid[0]}x{grid[1]}"),
                 map_kind=metadata.get("map_kind", "cumulative"),
                 settings=MapSettings.of_described(metadata),
                 refinement=MapRefinement.of(config.maps.refine, self.source, choose_device("auto")),
@@ -240,20 +239,21 @@ def evaluate_model(
         inputs = AttentionDataset(source, config.input, train=False)
         faithfulness = Faithfulness(network, inputs, chosen, scored.faithfulness)
     with _reported(source, observe) as observe_and_report:
-        return evaluate(
+        evaluation = evaluate(
             network,
             build_loader(dataset, batches, workers=config.data_workers),
             bundle.classes,
             scored,
             config.map_kind or bundle.map_kind,
             device,
-            data=_data(config, resize_text(config.input)),
+            data=describe_data(config.data, source, resize_text(config.input)),
             settings=settings,
             refinement=MapRefinement.of(settings.refine, source, device) if scored.maps else None,
             observe=observe_and_report,
             faithfulness=faithfulness,
             saliency=saliency,
         )
+    return replace(evaluation, notes=(*evaluation.notes, *other_outputs(bundle, source)))
 
 
 @contextlib.contextmanager
@@ -386,10 +386,4 @@ def _saliency(config: EvaluateModelConfig | EvaluateStoreConfig, source: Source)
     scoring = config.evaluation
     return compute_saliency(
         with_saliency(source, scoring.saliency, scoring, root=config.root, field="evaluation.saliency")
-    )
-
-
-def _data(config: EvaluateModelConfig | EvaluateStoreConfig, resize: str) -> DataDescription:
-    return DataDescription(
-        source=data_name(config.data), split=config.data.split, resize=resize, masks=masks_name(config.data)
     )

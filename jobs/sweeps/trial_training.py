@@ -12,7 +12,6 @@ import torch
 
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError
-from attn.evaluation.result import DataDescription
 from attn.evaluation.score import Protocol
 from attn.runs.sweep.config import Objective
 from attn.runs.table import build_components
@@ -26,8 +25,9 @@ from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
 from jobs.runs.checkpoints import checkpoint_name, commit_checkpoint, committed_best
-from jobs.runs.open_model import data_name, masks_name, resize_text
+from jobs.runs.open_model import resize_text
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.scored_data import describe_data
 from jobs.sweeps.objective_scores import write_scores
 from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
@@ -74,13 +74,10 @@ class Scorer:
                 "has none of: use val/miou"
             )
         data = config.data if split is None else config.data.model_copy(update={"split": split})
-        named = DataDescription(
-            source=data_name(data), split=data.split, resize=resize_text(config.input), masks=masks_name(data)
-        )
+        source = self.sources.get(data)
+        named = describe_data(data, source, resize_text(config.input))
         refiner = world.all_or_raise(lambda: components.refiner)
-        scores = evaluate_classifier(
-            components.network, self.sources.get(data), config, world, refiner=refiner, data=named
-        )
+        scores = evaluate_classifier(components.network, source, config, world, refiner=refiner, data=named)
         self.protocols = {name: score.protocol for name, score in scores.items()}
         return {name: score.value for name, score in scores.items()}
 

@@ -48,7 +48,7 @@ def test_the_hash_is_stable_across_versions_of_the_project() -> None:
         {"split": "train"}, {"images": 172}, {"fingerprint": "cd" * 32}, {"map_kind": "pixel"}, {"layer": "inner"},
         {"labels": "predicted", "probability": 0.5}, {"threshold": ThresholdRule(rule="fixed", values=(0.2,))},
         {"crf": OAA_CRF}, {"crf": SEC_CRF}, {"scales": (0.5, 1.0)}, {"resize": "squash 321x321"}, {"frame": "input"},
-        {"average_precision": "voc2010"}, {"difficult": "unknown"},
+        {"outputs": "softmax"}, {"average_precision": "voc2010"}, {"difficult": "unknown"},
         {"threshold": ThresholdRule(rule="saliency_agreement", values=(0.0, 0.5), saliency="given")},
     ],
 )  # fmt: skip

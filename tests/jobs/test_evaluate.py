@@ -102,6 +102,26 @@ def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_com
         compare(first, scored("input.size=64"))
 
 
+def test_softmax_where_the_source_has_sigmoids_is_another_protocol_of_what_depends_on_it(root: Path) -> None:
+    plain, said, other = (
+        run(
+            load(
+                "first", [f"root={root}", "panels=0", "data.objects=[1, 1]", "evaluation.faithfulness.images=2", *more]
+            )
+        )
+        for more in ([], ["data.exclusive=false"], ["data.exclusive=true"])
+    )
+    assert plain.scores["mean_ap"] != other.scores["mean_ap"]
+    assert said.protocols == plain.protocols, "what the source implies is no choice"
+    of_maps = {"seed_miou", "coverage", "precision", "energy", "pointing"}
+    assert {name for name, value in plain.protocols.items() if other.protocols[name] == value} == of_maps
+    assert {name: other.scores[name] for name in of_maps} == {name: plain.scores[name] for name in of_maps}
+    notes = [[note for note in result.notes if "data.exclusive" in note] for result in (plain, said, other)]
+    assert notes[:2] == [[], []]
+    assert "are those of softmax, and the model was trained for a sigmoid per class" in notes[2][0]
+    assert "data.exclusive=false scores it as it was trained" in notes[2][0]
+
+
 def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path) -> None:
     results: list[EvaluateResult] = []
 
