@@ -39,7 +39,7 @@ from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import ENDED, Row, SweepResult, conclude, read_rows, result_of
+from jobs.sweeps.results import ENDED, Row, SweepResult, conclude, failed_rows, read_rows, result_of
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name, trial_number
 from jobs.training.notices import tell_notices
 
@@ -57,6 +57,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # with a traceback each; the sweep says why a trial failed
     # Ctrl-C is the sweep's: Ray Tune would end all trials as if they were done with, and return.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
@@ -88,7 +89,8 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> SweepResult:
     """Continue a sweep that was interrupted: trials that ended are kept, the others are continued or begun.
 
-    A trial that failed by no fault of its own has not ended.
+    A trial that failed by no fault of its own has not ended. Of a sweep none of whose trials succeeded, those that
+    failed are tried again.
     """
     folder = RunFolder.of(run, root)
     state = folder.state()
@@ -96,12 +98,16 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Sweep
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
     config = sweep_config(folder.read_text("sweep.yaml"), folder.path("sweep.yaml"))
     config = config.model_copy(update={"root": folder.root})
-    if state.state == "done" and all(row.ended for row in read_rows(folder)):
+    rows = read_rows(folder)
+    again = failed_rows(config, rows)
+    if state.state == "done" and not again and all(row.ended for row in rows):
         say_done(folder)
         with warned("what its record lacks could not be sent"):
             send_pending(config.tracking, config.root, state.tracking_run, folder.uri)
         return _ended(folder, result_of(config, folder))
     with continue_run(config, folder) as live:
+        for row in again:
+            trial_folder(folder, row.number).update(state="waiting", ended=None, error=None, cause=None)
         result = _run(config, folder.read_text(BASE), live, address)
     return _ended(folder, result)
 
@@ -121,7 +127,10 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
                 sweep.run(plan, reported)
         result = conclude(config, live.folder)
     live.outputs["registered"] = result.registered
-    if result.best is not None:
+    if result.best is None:
+        live.state = "failed"
+        live.outputs["error"] = result.fault
+    else:
         live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}
     return result
 
@@ -179,22 +188,23 @@ class _Sweep:
 
     def tune(self, plan: Plan, reported: progress.Task) -> None:
         """Run what is left, and report the trials."""
-        from ray import tune
-        from ray.tune.logger import JsonLoggerCallback
+        with progress.task("starting Ray Tune", patience=1.0):
+            from ray import tune
+            from ray.tune.logger import JsonLoggerCallback
 
-        from jobs.runs.checkpoints import ray_storage
-        from jobs.sweeps.schedulers import domain, scheduler_of
-        from jobs.sweeps.search import PlannedSearch
-        from jobs.sweeps.trial import Trial
+            from jobs.runs.checkpoints import ray_storage
+            from jobs.sweeps.schedulers import domain, scheduler_of
+            from jobs.sweeps.search import PlannedSearch
+            from jobs.sweeps.trial import Trial
 
         _keep_credentials_out_of_logs()
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # of trials that fail or go on, the sweep tells
         self.plan = plan
         searched: dict[str, Any] = {}
         if isinstance(self.config.scheduler, Pbt):  # which draws for itself, and takes no search beside it
             from ray.tune.search import BasicVariantGenerator
 
             points = [self.begin(number, self.suggestions.point(number)) for number in self.left]
-            logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of each trial that goes on
             search: Any = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=0)
             searched = {name: value for name, value in points[0].items() if name not in self.config.space}
             searched |= {name: domain(dimension) for name, dimension in self.config.space.items()}

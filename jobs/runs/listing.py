@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["RunEntry", "entry_of", "find_run", "list_entries", "list_runs", "parent_of"]
+__all__ = ["RunEntry", "entry_of", "find_run", "list_entries", "list_runs", "parent_of", "reported_since"]
 
 import contextlib
 import difflib
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from attn.driver_process import Driver, driver_of, shown_state
@@ -28,6 +29,7 @@ class RunEntry:
     Attributes:
         driver: Where the process is that drives a run that is `running`.
         ended_trials: Of a sweep: how many trials have ended, as far as it says so.
+        running_trials: Of a sweep that is running: what each trial that runs is at, by its number.
         stage: Of a pipeline that has not ended: the run of the stage that it has begun last.
     """
 
@@ -36,6 +38,7 @@ class RunEntry:
     driver: Driver | None
     ended_trials: int | None = None
     stage: RunEntry | None = None
+    running_trials: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def shown_state(self) -> str:
@@ -60,7 +63,7 @@ class RunEntry:
             ended = self.ended_trials if self.ended_trials is not None else about.trials if self._done else 0
             if about.trials is None:
                 return counted(ended or 0, "trial")
-            return f"{ended}/{counted(about.trials, 'trial')}"
+            return f"{ended}/{counted(about.trials, 'trial')}" + self._running
         if state.stages:
             if self._done:
                 return counted(len(state.stages), "stage")
@@ -74,6 +77,17 @@ class RunEntry:
         step = f", step {state.step}" if state.step and not self._done else ""
         epochs = counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}" + early
         return epochs + step
+
+    @property
+    def _running(self) -> str:
+        """The one trial that runs, or their number."""
+        match list(self.running_trials.items()):
+            case []:
+                return ""
+            case [(number, text)]:
+                return f", trial {number}: {text}"
+            case several:
+                return f", {len(several)} running"
 
     @property
     def _done(self) -> bool:
@@ -136,15 +150,32 @@ def entry_of(folder: RunFolder, state: RunState) -> RunEntry:
     version."""
     if state.state == BROKEN:
         return RunEntry(state, About(), None)
-    ended = None
+    reported: dict[str, Any] = {}
     if state.kind == "sweep":
         with contextlib.suppress(AttnError):
-            ended = folder.read_json("progress.json").get("ended")
-    ended = ended if isinstance(ended, int) else None
+            reported = folder.read_json("progress.json")
+    ended, running = reported.get("ended"), reported.get("running")
     driver = driver_of(state)
     if driver == "elsewhere" and is_silent(folder, state):
         driver = "gone"
-    return RunEntry(state, about_run(folder, state), driver, ended, _stage_of(folder, state))
+    current = driver in ("here", "elsewhere") and reported_since(reported, state)
+    about, trials = about_run(folder, state), reported.get("trials")
+    if about.trials is None and isinstance(trials, int) and trials > 0:  # a grid, whose config gives no number
+        about = about.model_copy(update={"trials": trials})
+    return RunEntry(
+        state,
+        about,
+        driver,
+        ended if isinstance(ended, int) else None,
+        _stage_of(folder, state),
+        {str(number): str(text) for number, text in running.items()} if current and isinstance(running, dict) else {},
+    )
+
+
+def reported_since(reported: Mapping[str, Any], state: RunState) -> bool:
+    """Return whether the figures of a `progress.json` are of the run's current attempt."""
+    at, begun = reported.get("time"), state.resumed or state.started or 0.0
+    return isinstance(at, int | float) and at >= begun
 
 
 def _stage_of(folder: RunFolder, state: RunState) -> RunEntry | None:

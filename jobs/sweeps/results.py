@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "SweepResult", "best_row", "conclude", "is_lost", "objective_of", "read_rows", "result_of", "table"]
+__all__ = [
+    "Row",
+    "SweepResult",
+    "best_row",
+    "conclude",
+    "failed_rows",
+    "is_lost",
+    "objective_of",
+    "read_rows",
+    "result_of",
+    "table",
+]
 
 import json
 import sys
@@ -27,7 +38,7 @@ from attn.runs.sweep.space import Point
 from attn.scratch import scratch_folder
 from attn.tracking import attach
 from attn.training.run_config import RunConfig
-from attn.wording import counted
+from attn.wording import counted, shorten
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.objective_scores import read_scores
 from jobs.sweeps.trial_folder import trial_folder
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ENDED = ("done", "failed", "stopped")
+LONGEST_FAULT = 1000
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,24 @@ class SweepResult(RunResult):
     tracking_run: str | None
     seconds: float | None
 
+    @property
+    def fault(self) -> str | None:
+        """Why there is no best trial: the trials' errors, each once, with its first trial and how many more had it."""
+        if self.best is not None:
+            return None
+        if self.counts.get("done"):
+            return f"no trial has a value of {self.metric}"
+        trials: dict[str, list[int]] = {}
+        for row in self.trials:
+            if row.error:
+                trials.setdefault(row.error, []).append(row.number)
+        reasons = "; ".join(
+            f"trial {numbers[0]}{f' and {len(numbers) - 1} more' if len(numbers) > 1 else ''}: {error}"
+            for error, numbers in trials.items()
+        )
+        reasons = reasons or ("all were stopped early" if self.counts.get("stopped") else "none was begun")
+        return shorten(f"no trial came to its end: {reasons}", LONGEST_FAULT)
+
 
 def read_rows(folder: RunFolder) -> list[Row]:
     """Every trial that was begun, by number, without those whose `run.json` is damaged.
@@ -138,6 +168,14 @@ def is_lost(folder: RunFolder, number: int) -> bool:
 
 def _has_ended(state: str | None, cause: str | None) -> bool:
     return state in ENDED and cause is None
+
+
+def failed_rows(config: SweepConfig, rows: Iterable[Row]) -> list[Row]:
+    """The failed trials of a sweep all of whose trials ended, or were lost, and none is done; empty of any other."""
+    ended = [row for row in rows if row.state in ENDED]
+    if len(ended) < config.trials or any(row.state == "done" for row in ended):
+        return []
+    return [row for row in ended if row.state == "failed"]
 
 
 def best_row(objective: Objective, rows: Iterable[Row]) -> Row | None:
@@ -227,6 +265,9 @@ def table(result: SweepResult) -> Table:
             style="bold" if row.number == best else "",
         )  # fmt: skip
     lines = [f"trial {row.number}: {row.error}" for row in rows if row.error]
+    if result.counts.get("failed") and not result.counts.get("done"):
+        resuming = RunFolder.of(result.folder, "").resuming
+        lines.append(f"no trial came to its end; mend what failed, then {resuming} tries the failed trials again")
     lines += [f"best config: {result.recipe}"] if result.recipe else []
     lines += [f"registered: {result.registered}"] if result.registered else []
     if result.seconds is not None:

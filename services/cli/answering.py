@@ -14,7 +14,7 @@ from attn.boot_clock import Moment
 from attn.driver_process import Driver, driver_of, end_driver, process_text
 from attn.errors import AttnError, RunError
 from attn.run_state import BROKEN, RunState
-from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
+from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of, reported_since
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
 from services.client import Client, NoSuchJobError, connect, job_path
@@ -125,8 +125,7 @@ class LocalRun:
             stage = state.current_stage
             current = self.folder if stage is None else RunFolder(self.folder.root, stage.run_id)
             progress = current.read_json("progress.json")
-            at, begun = progress.get("time"), state.resumed or state.started or 0.0
-            return progress if isinstance(at, int | float) and at >= begun else {}
+            return progress if reported_since(progress, state) else {}
         except AttnError:
             return {}
 

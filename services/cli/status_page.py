@@ -71,6 +71,10 @@ class StatusPage:
             ("what", " on ".join(filter(None, (self.what, self.data)))),
             ("stages", ", ".join(f"{name} {state}" for name, state in self.stages.items())),
             ("progress", self.progress),
+            (
+                "trials",
+                "; ".join(f"{number}: {text}" for number, text in _values(self.reported.get("running")).items()),
+            ),
             ("last step", _step(self.reported)),
             ("losses", figures(_numbers(self.reported.get("losses")))),
             ("time left", duration(self.left)),

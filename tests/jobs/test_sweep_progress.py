@@ -7,7 +7,9 @@ import io
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +24,17 @@ from attn.progress.streams import Lines
 from attn.run_state import RunState
 from attn.runs.sweep.load import read_sweep
 from jobs import sweep
+from jobs.runs.claim import process_fields
+from jobs.runs.listing import entry_of
 from jobs.runs.run_folder import RunFolder
-from jobs.sweep import killed_for_memory, run
+from jobs.sweep import killed_for_memory, resume, run
 from jobs.sweeps.plan import Plan, remaining
-from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import Row, table
+from jobs.sweeps.progress import error_of, progress_callback
+from jobs.sweeps.results import Row, SweepResult, failed_rows, result_of, table
 from jobs.sweeps.trial_folder import trial_folder
+from services.cli.answering import LocalRun
+from services.cli.results import shown
+from services.cli.status_page import page_of_run
 
 SWEEP = (
     "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 16}\nspace: {optimizer.lr: [0.01, 0.001, 0.1, 0.2]}\n"
@@ -76,7 +83,8 @@ def test_trials_are_counted_when_they_have_ended(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("state", "lost"), [({"state": "failed"}, False), ({"state": "failed", "cause": "lost"}, True), (None, True)]
+    ("state", "lost"),
+    [({"state": "failed", "error": "x"}, False), ({"state": "failed", "cause": "lost"}, True), (None, True)],
 )
 def test_one_trial_is_read_when_it_ends_in_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: dict[str, str] | None, lost: bool
@@ -98,7 +106,7 @@ def test_one_trial_is_read_when_it_ends_in_an_error(
     with progress.shown(Lines(stream, seconds=0.0)), progress.task("sweep", 4, "trials", timed=False) as reported:
         callback: Any = progress_callback(config, folder, [], epochs=4, reported=reported)
         callback.on_trial_error(0, [], trial(1, 2))
-    assert names == ["s-0001"]
+    assert set(names) == {"s-0001"}
     assert ("trial 1 was lost" in stream.getvalue()) is lost
 
 
@@ -135,6 +143,133 @@ def test_how_often_a_trial_that_is_lost_goes_on(
     state = trial_folder(folder, 1).state()
     assert (state.state, state.cause) == ("failed", cause)
     assert ("memory" in (state.error or "")) is memory
+
+
+def pipeline_trial(folder: RunFolder, stage: str, epoch: int) -> None:
+    """The first trial, a pipeline that this process drives, and the stage that it has come to."""
+    own, name = trial_folder(folder, 0), f"s-0000-{stage}-ab"
+    beside = RunFolder(own.root, name)
+    stages = {stage: {"run_id": name, "folder": beside.uri, "state": "running"}}
+    fields = {"kind": "pipeline", "state": "running", "number": 0, "values": {}, "stages": stages}
+    own.begin(**fields, **process_fields(), stage_names=["train", "cues", "segment"])
+    beside.begin(kind="train", state="running", about={"epochs": 9}, epoch=epoch, step=epoch * 5)
+
+
+def test_a_trial_that_reports_nothing_before_its_end_is_told_of_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = read_sweep(SWEEP, "sweep.yaml", [])
+    folder, stream, now = RunFolder(str(tmp_path), "s"), io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    folder.begin(kind="sweep", state="running", started=time.time() - 9, about={"what": "a grid"}, **process_fields())
+    one = Trial(number=0, status="RUNNING", last_result=None, config={}, get_error=lambda: "trace\nRuntimeError: x")
+    waits = Trial(number=1, status="PENDING", last_result=None, config={})
+
+    def at(seconds: float, stage: str = "", epoch: int = 0) -> str:
+        before, now[0] = len(stream.getvalue()), seconds
+        if stage:
+            pipeline_trial(folder, stage, epoch)
+        callback.on_step_end(0, [one, waits])
+        return stream.getvalue()[before:]
+
+    with progress.shown(Lines(stream, seconds=0.0)), progress.task("sweep", 4, "trials", timed=False) as reported:
+        callback: Any = progress_callback(config, folder, [], epochs=4, reported=reported)
+        assert "trial 0: starting" in at(6.0)
+        assert at(12.0) == "", "nothing new"
+        assert "trial 0: starting" in at(40.0), "a sign of life"
+        assert "trial 0: stage 1 of 3, train\n" in at(50.0, "train")
+        told = at(56.0, "train", 2)
+        assert "trial 0: stage 1 of 3, train: 2/9 epochs, step 10" in told
+        assert "trial 0: stage 1 of 3, train\n" not in told, "a stage has its line once"
+        assert "trial 0: stage 3 of 3, segment\n" in at(62.0, "segment", 1)
+        assert entry_of(folder, folder.state()).progress == (
+            "0/4 trials, trial 0: stage 3 of 3, segment: 1/9 epochs, step 5"
+        )
+        page = page_of_run(LocalRun(folder), entry_of(folder, folder.state()))
+        assert page.reported["running"] == {"0": "stage 3 of 3, segment: 1/9 epochs, step 5"}
+        folder.write("sweep.yaml", SWEEP)
+        trial_folder(folder, 0).update(state="failed", error="training stopped:\nloss = nan")
+        callback.on_trial_error(0, [], one)
+        progress_callback(config, folder, [row(number, "done", 4) for number in range(4)], epochs=4, reported=reported)
+        assert reported.detail.startswith("best: trial 0"), "nothing starts after the last trial"
+    assert "trial 0 failed (1 of 4): training stopped: loss = nan\n" in stream.getvalue()
+    trial_folder(folder, 0).update(error=None)
+    assert error_of(folder, one) == "RuntimeError: x"
+
+
+def test_a_sweep_without_a_success_has_failed_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.sweep.ray_session", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr("attn.runs.sweep.figures.check_data", lambda *_: None)
+    loaded, run_again = read_sweep(SWEEP, "sweep.yaml", [f"root={tmp_path}"]), list[list[int]]()
+
+    def tuned(ends: dict[str, Any]) -> None:
+        def tune(self: Any, *_: Any) -> None:
+            run_again.append(list(self.left))
+            for number in self.left:
+                values = {"optimizer.lr": 0.1}
+                trial_folder(self.folder, number).begin(kind="train", number=number, values=values, **ends)
+
+        monkeypatch.setattr("jobs.sweep._Sweep.tune", tune)
+
+    tuned({"state": "failed", "error": "photos.csv: no such file"})
+    result = run(loaded, run_id="s")
+    state = RunFolder(str(tmp_path), "s").state()
+    reason = "no trial came to its end: trial 0 and 3 more: photos.csv: no such file"
+    assert (state.state, state.error, shown(result).status) == ("failed", reason, 1)
+    assert f"`attn resume s --root {tmp_path}` tries the failed trials again" in str(table(result).caption)
+    assert shown(resume("s", root=str(tmp_path))).status == 1
+    tuned({"state": "done", "metrics": {"seed_miou": 0.5}})
+    monkeypatch.setattr("jobs.sweep.conclude", result_of)  # no picture of trials that are all alike
+    again = resume("s", root=str(tmp_path))
+    state = RunFolder(str(tmp_path), "s").state()
+    assert (state.state, state.error, again.counts, shown(again).status) == ("done", None, {"done": 4}, 0)
+    resume("s", root=str(tmp_path))
+    assert run_again == [[0, 1, 2, 3]] * 3, "and not a fourth time"
+    trial_folder(RunFolder(str(tmp_path), "s"), 2).update(state="failed")
+    resume("s", root=str(tmp_path))
+    assert len(run_again) == 3, "one that failed beside others is a row of the table"
+
+
+ENDS: dict[str, dict[str, Any]] = {
+    "failed": {"state": "failed", "objective": None, "error": "loss = nan"},
+    "lost": {"state": "failed", "objective": None, "error": "its process was lost", "cause": "workers_lost"},
+    "stopped": {"state": "stopped"},
+    "waiting": {"state": "waiting", "objective": None},
+    "done": {"state": "done"},
+    "unscored": {"state": "done", "objective": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("ends", "again", "fault"),
+    [
+        (("failed", "lost", "failed", "stopped"), [0, 1, 2],
+         "no trial came to its end: trial 0 and 1 more: loss = nan; trial 1: its process was lost"),
+        (("failed", "failed", "failed", "waiting"), [], "no trial came to its end: trial 0 and 2 more: loss = nan"),
+        (("stopped",) * 4, [], "no trial came to its end: all were stopped early"),
+        ((), [], "no trial came to its end: none was begun"),
+        (("unscored", "failed", "stopped", "stopped"), [], "no trial has a value of seed_miou"),
+        (("failed", "done", "lost", "stopped"), [], None),
+    ],
+)  # fmt: skip
+def test_failed_trials_are_tried_again_where_none_succeeded(
+    ends: tuple[str, ...], again: list[int], fault: str | None
+) -> None:
+    config, _ = read_sweep(SWEEP, "sweep.yaml", [])
+    rows = [replace(row(number, "", 4), **ENDS[end]) for number, end in enumerate(ends)]
+    assert [one.number for one in failed_rows(config, rows)] == again
+    best = next((one for one in rows if one.state == "done" and one.objective), None)
+    counts = Counter(one.state for one in rows)
+    result = SweepResult(
+        run_id="s", folder="runs/s", trials=rows, counts=dict(counts), metric="seed_miou", best=best, recipe=None,
+        registered=None, tracking_run=None, seconds=1.0,
+    )  # fmt: skip
+    assert result.fault == fault
+    assert ("tries the failed trials again" in str(table(result).caption)) == (
+        "failed" in counts and "done" not in counts
+    )
 
 
 def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:
