@@ -25,6 +25,9 @@ TUNE_SECONDS = 6.0
 RESULTS_SECONDS = 5.0
 """A sweep's table, pictures and record."""
 
+LEAST_SLOWER = 1.5
+"""How much longer a whole training may take than its measured steps say, on a machine without other work."""
+
 SecondsByPart = dict[str, float]
 """Seconds by name of the part, in order."""
 
@@ -41,6 +44,7 @@ class Costs:
         pictures, checkpoint: Those of an epoch.
         setup: Data and network, in each process.
         ray, workers: Start and end of Ray, and the start of a group of workers.
+        load: Of a measurement: how many other processes a core had.
         source: What this is based on.
     """
 
@@ -54,6 +58,19 @@ class Costs:
     setup: float = 0.0
     ray: float = RAY_SECONDS
     workers: float = WORKERS_SECONDS
+    load: float = 0.0
+
+    def between(self, total: float, epochs: float) -> tuple[float, float]:
+        """The range of a duration that contains so many epochs one after another.
+
+        That of a few measured steps is wider than the steps': they are a short time of the machine, which the other
+        processes may leave, and as many again may come to.
+        """
+        low, middle, high = self.epoch
+        fast, slow = total + epochs * (low - middle), total + epochs * (high - middle)
+        if self.whole:
+            return fast, slow
+        return fast / (1 + self.load), slow * max(LEAST_SLOWER, 1 + self.load)
 
     def of_epochs(self, config: RunConfig, epochs: float) -> SecondsByPart:
         """The parts of so many epochs."""

@@ -31,6 +31,8 @@ from jobs.sweeps.plan import Plan, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
+LEAST_LOAD = 0.2
+"""Other processes a core that are named beside a measurement."""
 MOST_SHOWN = 4
 """Names in a message."""
 
@@ -103,11 +105,13 @@ def sweep_estimate(config: SweepConfig, base: str, plan: Plan, costs: Costs | No
 
 
 def _estimate(parts: SecondsByPart, costs: Costs, epochs: float) -> Estimate:
-    """The sum of the parts, and its range: that of the epochs which follow one another."""
+    """The sum of the parts, and its range."""
     total = sum(parts.values())
-    low, middle, high = costs.epoch
-    between = [round(total + epochs * (seconds - middle), 1) for seconds in (low, high)]
-    return Estimate(round(total, 1), between, costs.source, {name: round(part, 1) for name, part in parts.items()})
+    between = [round(seconds, 1) for seconds in costs.between(total, epochs)]
+    other = f", beside other work ({costs.load:.1f} processes a core)" if costs.load >= LEAST_LOAD else ""
+    return Estimate(
+        round(total, 1), between, costs.source + other, {name: round(part, 1) for name, part in parts.items()}
+    )
 
 
 def _of_trainings(configs: list[RunConfig], root: str, threads: int) -> Epochs:

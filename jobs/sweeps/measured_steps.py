@@ -74,6 +74,7 @@ def measured_costs(
     threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity())
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = warmup_share(config)
+    load = _other_work()
     results: list[tuple[float, _Measured]] = []
     with progress.task("measuring a few steps"), _share_of_machine(at_once, threads):
         for share, warmup in ((warm, 2), (1 - warm, 0)):
@@ -95,7 +96,16 @@ def measured_costs(
         setup=mean(lambda one: one.setup),
         ray=start[0],
         workers=start[1],
+        load=load,
     )
+
+
+def _other_work() -> float:
+    """Processes that had work in the last five minutes, for each core of the machine."""
+    try:
+        return round(os.getloadavg()[1] / (os.cpu_count() or 1), 2)
+    except OSError:
+        return 0.0
 
 
 @contextlib.contextmanager

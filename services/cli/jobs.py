@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["cancel", "logs", "status", "submit"]
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -142,7 +143,7 @@ def cancel(
     if answer is None:
         local = LocalRun.of(run, root)
         local.cancel(now=now)
-        return local_status(local, local.wait() if wait else local.entry(), ended_status=False)
+        return local_status(local, local.wait() if wait else local.entry(), ended_status=False, asked_to_end=True)
     client, name = answer.client, job_name(run)
     job = client.post_job(f"{job_path(name)}/cancel?now={str(now).lower()}")
     job = client.wait(name) if wait else job
@@ -154,16 +155,20 @@ def job_name(run: str) -> str:
     return run.rstrip("/").rpartition("/")[2]
 
 
-def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True) -> Result:
+def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True, asked_to_end: bool = False) -> Result:
     """The state of a run by its own files.
 
     Args:
         ended_status: The exit status is the run's own.
+        asked_to_end: It has just been asked to end, and may not have done so yet.
     """
     from services.cli.status_page import page_of_run
 
     page, data = page_of_run(local, entry), entry.to_json()
     running = entry.driver in ("here", "elsewhere")
+    if running and asked_to_end:
+        way = f"it was asked to end; `attn status {local.folder.reference} --wait` waits until it has"
+        page, data = replace(page, state=f"{page.state}, cancelling", why=way), data | {"cancelling": True}
     data |= {"progress": dict(page.reported), "eta": page.left} if running else {}
     return Result(data, page.print, STATUS.get(entry.shown_state, 0) if ended_status else 0)
 

@@ -133,7 +133,7 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
         "start of Ray": 20.0, "start of workers": 60.0, "data and network": 10.0, "training": 60.0, "validation": 6.0,
         "scoring": 24.0, "pictures": 12.0, "checkpoints": 6.0, "model": 1.0,
     }  # fmt: skip
-    assert (run.seconds, run.between) == (199.0, [193.0, 211.0])
+    assert (run.seconds, run.between) == (199.0, [193.0, 1.5 * 211.0])
     text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3]}}\n"
     (tmp_path / "base.yaml").write_text(dump_config(asked))
     swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
@@ -144,6 +144,25 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
     assert sweep.parts["validation"] == pytest.approx(2 * 6)
     assert "pictures" not in sweep.parts
     assert sweep.parts["start of trials"] == 36.0
+
+
+def test_the_range_of_a_measurement_is_as_wide_as_the_machine_is_shared(tmp_path: Path) -> None:
+    asked, steps = config(tmp_path), (9.0, 10.0, 12.0)
+    epochs = asked.training.epochs
+    ranges: dict[float, list[float]] = {}
+    for load in (0.0, 0.1, 3.0):
+        found = run_estimate(asked, Costs(steps, "5 steps measured here and now", load=load))
+        assert found.between is not None
+        assert found.seconds is not None
+        low, high = found.seconds - epochs, found.seconds + 2 * epochs
+        ranges[load] = [found.between[0] / low, found.between[1] / high]
+        assert ("beside other work (3.0 processes a core)" in found.source) == (load == 3.0)
+    assert ranges[0.0] == pytest.approx([1, 1.5], abs=0.01)
+    assert ranges[0.1] == pytest.approx([1 / 1.1, 1.5], abs=0.01)
+    assert ranges[3.0] == pytest.approx([1 / 4, 4], abs=0.01)
+    whole = run_estimate(asked, Costs(steps, "earlier runs", whole=True))
+    assert whole.seconds is not None
+    assert whole.between == [whole.seconds - epochs, whole.seconds + 2 * epochs]
 
 
 def test_a_measurement_is_kept_for_later_estimates_of_the_same_training(tmp_path: Path) -> None:

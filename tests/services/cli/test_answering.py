@@ -74,6 +74,19 @@ def test_a_run_in_another_terminal_is_seen_and_cancelled(
     assert (again.status, "run 'r' has ended: cancelled" in again.err) == (1, True)
 
 
+def test_a_run_that_was_asked_to_end_and_has_not_yet_says_so(
+    attn: Any, tmp_path: Path, driver: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "r", driver)
+    monkeypatch.setattr("services.cli.answering.end_driver", lambda *_, **__: None)
+    asked = attn("cancel", "r", "--root", str(tmp_path))
+    assert asked.status == 0, asked.err
+    assert "running, cancelling" in asked.out
+    assert f"`attn status {tmp_path}/r --wait` waits until it has" in " ".join(asked.out.split())
+    assert attn("cancel", "r", "--root", str(tmp_path), "--json").json["cancelling"] is True
+    assert "cancelling" not in attn("status", "r", "--root", str(tmp_path)).out
+
+
 def test_now_kills_it_and_leaves_it_interrupted(attn: Any, tmp_path: Path, driver: subprocess.Popen[str]) -> None:
     put(tmp_path, "r", driver)
     killed = attn("cancel", str(tmp_path / "r"), "--now", "--wait", "--json")
