@@ -96,7 +96,11 @@ def test_lost_trials_go_on_and_failed_ones_do_not(tmp_path: Path, monkeypatch: p
             end = ends[number].pop(0)
             of_end = {"lost": {"state": "running"}, "storage": {"state": "failed", "cause": "storage", "error": "away"}}
             trial_folder(folder, number).begin(
-                kind="train", number=number, values={"optimizer.lr": 0.01}, epoch=1, **of_end.get(end, {"state": end})
+                kind="train",
+                number=number,
+                values={"optimizer.lr": 0.01},
+                epoch=len(begun),
+                **of_end.get(end, {"state": end}),
             )
 
     monkeypatch.setattr(sweep._Sweep, "tune", tune)
