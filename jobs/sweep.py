@@ -130,6 +130,7 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
     if result.best is None:
         live.state = "failed"
         live.outputs["error"] = result.fault
+        live.outputs["cause"] = next((row.cause for row in result.trials if row.cause), None)  # it helps to go on
     else:
         live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}
     return result

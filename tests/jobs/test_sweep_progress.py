@@ -219,12 +219,17 @@ def test_a_sweep_without_a_success_has_failed_and_is_tried_again(
     reason = "no trial came to its end: trial 0 and 3 more: photos.csv: no such file"
     assert (state.state, state.error, shown(result).status) == ("failed", reason, 1)
     assert f"`attn resume s --root {tmp_path}` tries the failed trials again" in str(table(result).caption)
+    assert state.cause is None
+    tuned({"state": "failed", "error": "its process was lost", "cause": "lost"})
     assert shown(resume("s", root=str(tmp_path))).status == 1
+    assert RunFolder(str(tmp_path), "s").state().cause == "lost", "it helps to go on with it"
+    run_again[:] = [[0, 1, 2, 3]] * 2
     tuned({"state": "done", "metrics": {"seed_miou": 0.5}})
     monkeypatch.setattr("jobs.sweep.conclude", result_of)  # no picture of trials that are all alike
     again = resume("s", root=str(tmp_path))
     state = RunFolder(str(tmp_path), "s").state()
-    assert (state.state, state.error, again.counts, shown(again).status) == ("done", None, {"done": 4}, 0)
+    assert (state.state, state.error, state.cause, again.counts) == ("done", None, None, {"done": 4})
+    assert shown(again).status == 0
     resume("s", root=str(tmp_path))
     assert run_again == [[0, 1, 2, 3]] * 3, "and not a fourth time"
     trial_folder(RunFolder(str(tmp_path), "s"), 2).update(state="failed")
