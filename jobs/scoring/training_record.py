@@ -86,13 +86,13 @@ def add_to_training(
         split = re.sub(r"[^\w.-]", "_", stem_of(next(iter(scores.values())).protocol.split))
         ways = {name: plain.variant(score.protocol) for name, score in scores.items()}
         full = {name: "/".join(filter(None, (split, way, name))) for name, way in ways.items()}
-        measured = "/".join(filter(None, (split, max(ways.values()))))
+        measured = {"/".join(filter(None, (split, way))) for way in ways.values()}
         began = live.folder.state().started or 0.0  # the same when the run is continued: nothing is recorded twice
         tracker.log_scores(
             training.run,
             {f"scores/{full[name]}": score.value for name, score in scores.items()},
             {f"attn.protocol.{full[name]}": score.hash for name, score in scores.items()}
-            | {f"attn.evaluation.{measured}": live.folder.run_id},
+            | {f"attn.evaluation.{way}": live.folder.run_id for way in measured},
             at=int(1000 * began),
         )
         if tracker is not own:
