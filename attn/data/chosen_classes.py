@@ -129,11 +129,12 @@ def mask_order(
             way = "It names the values 1, 2, ... of the masks: correct the name, or add it"
             raise_all([f"data.mask_classes lacks {named}. {way}"], where)
         return (*mask_classes, *lacking)
-    if others and masks:
-        raise DataError(
+    if others and masks and not any(near.values()):
+        fault = (
             f"data.classes leaves out {first_names(others)}, so it does not say which classes the masks' values "
             "1, 2, ... are: list the names of all values in data.mask_classes"
         )
+        raise_all([fault])
     return (*listed, *others)
 
 

@@ -12,11 +12,9 @@ import numpy as np
 
 from attn.data.left_out import say_left_out
 from attn.data.sample import Example, Record
-from attn.data.source import OnError, Source, fingerprint
+from attn.data.source import OnError, Source, fingerprint, raise_all
 from attn.errors import DataError
 from attn.wording import counted
-
-SHOWN = 4
 
 
 class SourceView:
@@ -72,14 +70,13 @@ def declared_exclusive(source: Source, exclusive: bool, *, labels: bool = True) 
         DataError: The classes are exclusive, and an image has another number of labels than one.
     """
     allowed = (1,) if labels else (0, 1)
-    wrong = [record.title for record in source.records if len(record.labels) not in allowed] if exclusive else []
-    if wrong:
-        have = "does not have" if len(wrong) == 1 else "do not have"
-        raise DataError(
-            f"data.exclusive=true, but {len(wrong)} of {counted(len(source.records), 'image')} {have} exactly one "
-            f"label: {', '.join(wrong[:SHOWN])}{', ...' if len(wrong) > SHOWN else ''}. Correct their labels, leave "
-            "these images out by data.single_label=true, or leave data.exclusive out"
-        )
+    wrong = [record for record in source.records if len(record.labels) not in allowed] if exclusive else []
+    have = "does not have" if len(wrong) == 1 else "do not have"
+    where = (
+        f"data.exclusive=true, but {len(wrong)} of {counted(len(source.records), 'image')} {have} exactly one label "
+        "(correct their labels, leave these images out by data.single_label=true, or leave data.exclusive out)"
+    )
+    raise_all([f"{record.title} has {_named(record, source.classes)}" for record in wrong], where)
     view = SourceView(source, range(len(source.records)), source.classes)
     view.exclusive = exclusive
     return view
@@ -112,6 +109,12 @@ def with_classes(source: Source, classes: Sequence[str], *, name: str, other: st
             f"{', '.join(classes)}. Classes are matched by name: rename them, or remove those images"
         )
     return SourceView(source, range(len(source.records)), classes)
+
+
+def _named(record: Record, classes: Sequence[str]) -> str:
+    """How many labels an image has, and which."""
+    names = ", ".join(classes[label] for label in record.labels)
+    return f"{counted(len(record.labels), 'label')}: {names}" if names else "no label"
 
 
 def _renumbered(record: Record, numbers: Mapping[int, int]) -> Record:

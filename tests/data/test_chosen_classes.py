@@ -186,6 +186,14 @@ def test_names_of_masks_add_no_classes(tmp_path: Path, make: Any, layout: str, n
     assert [one.kind for one in errors] == ["image"], "the mask of a photograph that cannot be read is still sound"
 
 
+def test_a_misspelt_class_hides_no_other_fault(tmp_path: Path, make: Any) -> None:
+    make.write(tmp_path, {"cat.jpg": "no photograph", "dog.jpg": make.jpeg(2), "dog.png": make.png(make.mask(1))})
+    make.write(tmp_path, {"list.csv": "image,labels,mask\ncat.jpg,cat,\ndog.jpg,dog,dog.png"})
+    report = check_config(ManifestConfig(manifest=f"{tmp_path}/list.csv", classes=("doog", "cat")))
+    assert [one.kind for one in report.errors] == ["row", "image"]
+    assert "did you mean dog?" in report.errors[0].message
+
+
 @pytest.mark.parametrize(
     "source",
     [{"source": "voc", "root": "/x"}, {"source": "coco", "root": "/x"}, {"source": "manifest", "manifest": "/x"}],

@@ -47,9 +47,12 @@ def test_several_labels_are_refused_where_one_is_said(tmp_path: Path) -> None:
     config = ScenesConfig(count=12, size=48, objects=(2, 2), exclusive=True)
     plain = config.model_copy(update={"exclusive": None}).build()
     several = [record.image_id for record in plain.records if len(record.labels) != 1]
-    said = rf"data\.exclusive=true, but {len(several)} of 12 images do not .*: {several[0]}, .*single_label=true"
+    said = rf"data\.exclusive=true, but {len(several)} of 12 images do not .*single_label=true.*: {several[0]} has 2 l"
     with pytest.raises(DataError, match=said):
         config.build()
+    report = check_config(config)
+    named = [finding.message.rpartition("): ")[2].split()[0] for finding in report.errors]
+    assert (report.images, named) == (12, several), "each is named, and the images are checked all the same"
     source = config.model_copy(update={"objects": (1, 3), "single_label": True, "count": 40}).build()
     assert source.exclusive
     assert {len(record.labels) for record in source.records} == {1}
