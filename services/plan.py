@@ -64,8 +64,8 @@ def what_of(loaded: Any) -> dict[str, Any]:
 def choices(stage: str, config: Any) -> dict[str, Any]:
     """What a stage's maps and cues depend on."""
     if stage == "cues" and isinstance(labels := getattr(config, "labels", None), CueLabels):
-        chosen = labels.threshold == "fixed"
-        threshold = f"{labels.rule.foreground:g}" if chosen else labels.threshold
+        fixed = labels.threshold == "fixed"
+        threshold = f"{labels.rule.foreground:g}" if fixed else labels.threshold
         return {"cues": f"rule {labels.rule.variant}, saliency {labels.saliency}, threshold {threshold}"}
     refine = config if isinstance(config, RefinementConfig) else getattr(config, "refine", None)
     return {"refine": refine.variant} if isinstance(refine, RefinementConfig) else {}
