@@ -78,7 +78,7 @@ class Document:
         name: Name of its text in messages.
         included: Names of other texts that stand in it.
         former_rates: Places of learning rates that a recipe sets for a source that was replaced, by path.
-        unread: A file of data could not be read, which `faults` says. What it sets is unknown.
+        unread: Paths whose file of data could not be read, which `faults` says. What it sets is unknown.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Document:
     name: str = ""
     included: list[str] = field(default_factory=list)
     former_rates: dict[Path, str] = field(default_factory=dict)
-    unread: bool = False
+    unread: set[Path] = field(default_factory=set[Path])
 
     def location(self, path: Path) -> str:
         """The location of a value; for a missing value, that of the nearest enclosing mapping."""
@@ -143,16 +143,18 @@ class Document:
             self.drop((*path[:-2], "validation", "split"))
         self._note_head_rates(path[:-2], was, is_exclusive({**values, SOURCE: source}))
 
-    def change_exclusive(self, path: Path, exclusive: Any) -> None:
+    def change_exclusive(self, path: Path, exclusive: Any, source: Any = None) -> None:
         """Keep the head's learning rates in mind, if a `data.exclusive` is about to change.
 
         Args:
             path: Path of the field.
-            exclusive: Its new value.
+            exclusive: Its new value; None: as the source has it.
+            source: The `source` that is about to be set beside it.
         """
         values = self._at(path[:-1])
-        if path[-2:] == (DATA, EXCLUSIVE) and isinstance(values, dict) and isinstance(exclusive, bool):
-            self._note_head_rates(path[:-2], is_exclusive(values), exclusive)
+        if path[-2:] == (DATA, EXCLUSIVE) and isinstance(values, dict) and isinstance(exclusive, bool | None):
+            changed = {**values, EXCLUSIVE: exclusive, SOURCE: source or values.get(SOURCE)}
+            self._note_head_rates(path[:-2], is_exclusive(values), is_exclusive(changed))
 
     def _note_head_rates(self, section: Path, was: bool, exclusive: bool) -> None:
         """Keep in mind a recipe's rates of the head for several labels, if the new data has one label an image.
@@ -211,7 +213,7 @@ class Document:
         self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
         self.locations |= {(name, *path): location for path, location in section.locations.items()}
         self.faults += section.faults
-        self.unread |= section.unread
+        self.unread |= {(name, *path) for path in section.unread}
         self.former_rates = {path: place for path, place in self.former_rates.items() if path[:1] != (name,)}
         self.former_rates |= {(name, *path): place for path, place in section.former_rates.items()}
 
@@ -245,10 +247,11 @@ def layered(*documents: Document) -> Document:
         joined.former_rates |= document.former_rates
         if () in document.locations:
             joined.locations[()] = document.locations[()]
-        for path, source in sources_in(document.values):
+        sources = dict(sources_in(document.values))
+        for path, source in sources.items():
             joined.change_source(path, source)
         for path, exclusive in fields_in(document.values, EXCLUSIVE):
-            joined.change_exclusive(path, exclusive)
+            joined.change_exclusive(path, exclusive, sources.get((*path[:-1], SOURCE)))
         _merge(joined, document, document.values, ())
     return joined
 

@@ -122,7 +122,8 @@ def merged(kind: type[Config], documents: Sequence[Document]) -> Document:
 
 def override(document: Document, overrides: list[str]) -> None:
     """Apply overrides `a.b=value` to a document; a malformed override becomes a fault of the document."""
-    document.unread |= any(isinstance(text, PlacedOverride) and text.fault is not None for text in overrides)
+    unread = [text for text in overrides if isinstance(text, PlacedOverride) and text.fault is not None]
+    document.unread |= {tuple(text.partition("=")[0].strip().split(".")) for text in unread}
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
     assignments = [(text, *item) for text, item in parsed if not isinstance(item, Fault)]
@@ -133,7 +134,7 @@ def override(document: Document, overrides: list[str]) -> None:
     for path, source in chosen.items():
         document.change_source(path, source)
     for path, value in exclusive.items():
-        document.change_exclusive(path, value)
+        document.change_exclusive(path, value, chosen.get((*path[:-1], SOURCE)))
     for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
         if isinstance(text, PlacedOverride):
@@ -176,8 +177,7 @@ def parse_config(kind: type[C], document: Document) -> C:
         config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        if document.unread:
-            details = [one for one in details if DATA not in _path(kind, one["loc"], document.values)]
+        details = [one for one in details if not _is_unread(document, _path(kind, one["loc"], document.values))]
         faults += [_fault(kind, document, one) for one in details[:MAX_FAULTS]]
         if len(details) > MAX_FAULTS:
             faults.append(Fault("config", f"and {len(details) - MAX_FAULTS} more"))
@@ -188,6 +188,11 @@ def parse_config(kind: type[C], document: Document) -> C:
         if not faults:
             return config
     raise ConfigError(faults)
+
+
+def _is_unread(document: Document, path: Path) -> bool:
+    """Whether a field is of data whose file could not be read. A section without data of its own has the whole's."""
+    return ((DATA,) in document.unread and DATA in path) or any(path[: len(one)] == one for one in document.unread)
 
 
 def _lacking(config: Config, path: Path = ()) -> Iterator[Objection]:

@@ -205,7 +205,7 @@ def _place_data(document: Document, texts: Texts) -> None:
         result = _data_document(reference, text_name(location), ".".join(path), location, texts)
         if result.unread:
             document.faults += result.faults
-            document.unread = True
+            document.unread.add(path)
             document.drop(path)
             continue
         document.set(path, result.values, result.location(()))
@@ -218,11 +218,11 @@ def _data_document(reference: str, by: str, field: str, location: str, texts: Te
     try:
         text = texts.data(reference, by)
     except ConfigError as error:
-        return Document(faults=[_named(location, field, fault) for fault in error.faults], unread=True)
+        return Document(faults=[_named(location, field, fault) for fault in error.faults], unread={()})
     try:
         document = read_document(*text)
     except ConfigError as error:
-        return Document(faults=error.faults, unread=True)
+        return Document(faults=error.faults, unread={()})
     if DATA in document.values:
         is_section = isinstance(document.values[DATA], dict)
         problem = "the file is itself a section `data`" if is_section else "the file names another file of data"
@@ -230,7 +230,7 @@ def _data_document(reference: str, by: str, field: str, location: str, texts: Te
                                      "write its fields, such as source and root, without a section"))  # fmt: skip
     if not document.values:
         document.faults.append(Fault(text.name, "has no fields", "such as source and root"))
-    return Document(faults=document.faults, unread=True) if document.faults else document
+    return Document(faults=document.faults, unread={()}) if document.faults else document
 
 
 def _named(location: str, field: str, fault: Fault) -> Fault:

@@ -225,6 +225,8 @@ def resolve_pipeline(layers: Layers) -> PipelineConfig:
     if "train" in whole.values and "segment" in whole.values:
         _place_maps(whole, documents)
         _place_evaluation(whole, documents)
+    if ("segment", "data") in whole.unread:  # they have its data
+        whole.unread |= {("maps", "data"), ("evaluation", "data")}
     for field in set(SHARED) - set(PipelineConfig.model_fields):
         whole.values.pop(field, None)
     drop_other_members(PipelineConfig, whole, rank_in([*lowest, *layers.documents]))

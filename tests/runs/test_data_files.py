@@ -92,6 +92,11 @@ SWEEP = "kind: sweep\nrecipe: mine.yaml\nspace: {method.alpha: [0.1, 0.2]}\nsear
         ("recipe: gain_sec_photographs\nsegment: {data: no.yaml}\ntrain: {seed: x}\n", [], ["train.seed"]),
         ("recipe: gain_sec_photographs\ntrain: {recipe: mine.yaml, seed: x}\n", [], ["train.seed"]),
         ("recipe: gain_sec_photographs\n", ["maps.data=no.yaml", "train.seed=x"], ["train.seed"]),
+        (
+            "recipe: gain_sec_photographs\n",
+            ["segment.data=no.yaml", "segment.data.splt=x", "train.data.single_label=x"],
+            ["train.data.single_label"],
+        ),
         ("recipe: sweep_gain\ndata: no.yaml\nparallel: x\n", [], ["parallel"]),
         ("recipe: sweep_gain\n", ["data=no.yaml", "set.training.epocs=3"], ["training.epocs"]),
         (SWEEP, ["set.seed=x", "parallel=y"], ["parallel", "seed"]),

@@ -108,6 +108,8 @@ OWN = "optimizer: {multipliers: {head_weight: 50}}\n"
         ("recipe: gain\n", OF_TABLE + " data.exclusive=true", (10, 10), ["head_weight", "head_bias"]),
         ("recipe: gain\ndata: {source: coco, root: /x, exclusive: true}\n", "", (10, 10), ["head_weight", "head_bias"]),
         ("recipe: gain\ndata: {source: coco, root: /x, exclusive: true}\n", "data.exclusive=false", (100, 100), []),
+        ("recipe: gain\ndata: {source: coco, root: /x, exclusive: true}\n", "data.exclusive=null", (100, 100), []),
+        ("recipe: gain\n", FOLDER + " data.exclusive=null", (10, 10), ["head_weight", "head_bias"]),
         ("recipe: gain\ndata: {exclusive: true}\n", OF_TABLE, (10, 10), ["head_weight", "head_bias"]),
         ("recipe: gain\ndata: {exclusive: true}\n" + OWN, "", (50, 10), ["head_bias"]),
         ("recipe: gain\n" + IN_FILE, "data.exclusive=false", (100, 100), []),
