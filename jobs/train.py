@@ -15,6 +15,7 @@ from attn import progress
 from attn.config.resolve import dump_config
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError, TrackingError, WorkersLostError
+from attn.files.patience import patience_of
 from attn.run_state import RunState
 from attn.runs.config_reader import read_config
 from attn.runs.result import IF_GIVEN, RunResult
@@ -192,7 +193,8 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         session_outlives_run=session_outlives_run,
         train_loop_config=loop,
         torch_config=NodeAddressConfig(
-            backend=resources.backend, timeout_s=COLLECTIVE_SECONDS + round(config.cluster.storage_patience)
+            backend=resources.backend,
+            timeout_s=COLLECTIVE_SECONDS + round(patience_of(config.cluster.storage_patience)),
         ),
         scaling_config=ScalingConfig(
             num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker

@@ -15,12 +15,14 @@ __all__ = [
     "is_transient",
     "longest_wait",
     "patience",
+    "patience_of",
     "set_patience",
     "tell_by",
 ]
 
 import contextlib
 import logging
+import math
 import os
 import random
 import threading
@@ -30,7 +32,7 @@ from typing import Any, TypeVar
 
 from attn import progress
 from attn.display import duration
-from attn.errors import AttnError, StorageAwayError
+from attn.errors import AttnError, ConfigError, StorageAwayError
 from attn.files.s3 import client, reason, settings
 
 T = TypeVar("T")
@@ -93,6 +95,12 @@ def patience(seconds: float) -> Generator[None]:
             os.environ.pop(PATIENCE_VARIABLE, None)
         else:
             os.environ[PATIENCE_VARIABLE] = before
+
+
+def patience_of(configured: float) -> float:
+    """Seconds that a run waits: as its config says, and where that says nothing of its own, as the environment says."""
+    given = _given()
+    return configured if given is None or configured != DEFAULT_PATIENCE_SECONDS else given
 
 
 def longest_wait() -> float:
@@ -252,10 +260,25 @@ def _tell(text: str) -> None:
 _outage = _Outage()
 
 
+def _given() -> float | None:
+    """Seconds that the environment names.
+
+    Raises:
+        ConfigError: It names something else.
+    """
+    text = os.environ.get(PATIENCE_VARIABLE)
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < math.inf:
+            return seconds
+    raise ConfigError(f"{PATIENCE_VARIABLE}={text!r} is no number of seconds: give 120, say, or unset it")
+
+
 def _limit(*, first: bool) -> float:
-    given = os.environ.get(PATIENCE_VARIABLE)
+    given = _given()
     if given is not None:
-        return float(given)
+        return given
     return BRIEF_PATIENCE_SECONDS if first else DEFAULT_PATIENCE_SECONDS
 
 

@@ -32,7 +32,7 @@ from attn.config.base import Config
 from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError, StorageAwayError, cause_of
-from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience
+from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience, patience_of
 from attn.memory import out_of_memory
 from attn.runs.started import started
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
@@ -332,7 +332,7 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
 
 def storage_patience(config: Tracked) -> float:
     """Seconds that a run waits for an object store that does not answer."""
-    return config.cluster.storage_patience if isinstance(config, RunConfig) else DEFAULT_PATIENCE_SECONDS
+    return patience_of(config.cluster.storage_patience if isinstance(config, RunConfig) else DEFAULT_PATIENCE_SECONDS)
 
 
 def fault_text(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from attn.data.names import file_stem
 from attn.data.shared_memory import check_shared_memory
 from attn.display import figure
 from attn.errors import AttnError, RunError, StorageAwayError
-from attn.files.patience import set_patience, tell_by
+from attn.files.patience import patience_of, set_patience, tell_by
 from attn.memory import out_of_memory
 from attn.pictures.layout import Picture
 from attn.runs.config_reader import read_config
@@ -65,7 +65,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_interop_threads(1)
     config = read_config(loop["config"], "config.yaml")
     world = World.current(ray.train.torch.get_device())
-    set_patience(config.cluster.storage_patience)
+    set_patience(patience_of(config.cluster.storage_patience))
     if world.rank == 0:
         tell_by(lambda text: Channel(loop["run_id"]).put({"kind": "text", "text": text}))
     try:

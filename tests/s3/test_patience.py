@@ -24,7 +24,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sources.folder import FolderConfig
 from attn.data.transforms import InputConfig
-from attn.errors import RunError, StorageAwayError
+from attn.errors import ConfigError, RunError, StorageAwayError
 from attn.files import patience
 from attn.files.locations import FileFault, list_files, read_bytes
 from attn.files.patience import PATIENCE_VARIABLE, call, is_transient
@@ -168,6 +168,26 @@ def test_patience_ends(
     with pytest.raises(StorageAwayError, match=r"^s3://b/k: the object store cannot be reached .*; tried for "):
         call("s3://b/k", away(clock, begun + 10_000))
     assert clock.now - begun == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("value", ["2m", "", "-1", "nan", "inf"])
+def test_a_patience_that_is_no_number_is_one_error(clock: Clock, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(PATIENCE_VARIABLE, value)
+    for ask in (lambda: call("s3://b/k", away(clock, clock.now + 10)), lambda: patience.patience_of(120.0)):
+        with pytest.raises(ConfigError, match=f"ATTN_STORAGE_PATIENCE='{value}' is no number of seconds"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("configured", "variable", "seconds"),
+    [(120.0, None, 120), (120.0, "600", 600), (30.0, "600", 30), (30.0, None, 30)],
+)
+def test_the_environment_counts_where_a_config_says_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, configured: float, variable: str | None, seconds: float
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv(PATIENCE_VARIABLE, variable)
+    assert patience.patience_of(configured) == seconds
 
 
 def test_an_answer_that_stays_damaged_is_not_asked_for_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
