@@ -75,8 +75,8 @@ def register_model(
     with progress.task("registering the model"):
         before = None if alias is None else registry.version_of_alias(name, alias)
         known = registry.version_of(name, bundle)
+        recorded = recorded_network(uri, run_id, bundle) or _record(uri, run_id, bundle)
         if known is None:
-            recorded = recorded_network(uri, run_id, bundle) or _record(uri, run_id, bundle)
             result = registry.register(name, recorded, run_id, bundle, alias=alias)
         else:
             # A crash may have left it half done.

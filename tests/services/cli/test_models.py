@@ -20,6 +20,7 @@ from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import load_bundle
 from attn.progress.streams import Lines
 from attn.registry import add_scores, log_model
+from attn.registry.mlflow_model import recorded_network
 from attn.registry.mlflow_registry import Registry
 from attn.tracking import TrackingConfig, create_run
 from attn.tracking.address import tracking_uri
@@ -253,6 +254,8 @@ def test_the_same_model_of_another_run_is_no_new_version(
         store.promote(f"tiny/{holder}", "champion")
         with progress.shown(Lines()):
             assert log_model(tracking, str(registry), run_id, copy) == "models:/tiny/1"
+        assert run_id is not None
+        assert recorded_network(store.uri, run_id, copy) is not None, "the run's own record has its model"
         told = capsys.readouterr().err
         assert [line for line in told.splitlines() if "moved" in line] == words
         assert "tiny/1 is this very model: no other version is made" in told
