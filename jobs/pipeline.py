@@ -28,6 +28,7 @@ from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.stages.cues import CuesStage
 from jobs.stages.data import PipelineData
 from jobs.stages.order import stages_of
 from jobs.stages.outputs import PipelineOutputs, StageOutputs
@@ -82,13 +83,13 @@ def run(
         raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
     folder = RunFolder(config.root, run_id or new_run_id(config.title))
     before = _claimed(folder)
-    data = PipelineData()
-    data.check(config)
     attempts = dict(before.attempts) if before is not None and isinstance(before.attempts, dict) else {}
     again = [name for name in (before.again or [] if before is not None else []) if name in stages]
     if start is not None:
         names = list(stages)
         again = names[names.index(start) :]
+    data = PipelineData()
+    data.check(config, cues_there="cues" not in again and _has_cues(before, config.root))
     with begin_or_continue(
         "pipeline",
         config,
@@ -233,6 +234,13 @@ class _Pipeline:
 
     def _say(self, name: str, text: str) -> None:
         progress.say(f"{name:<{WIDTH}} {text}")
+
+
+def _has_cues(before: RunState | None, root: str) -> bool:
+    """Whether the pipeline has made its cues, and they are intact."""
+    state = (before.stages or {}).get("cues") if before is not None else None
+    record = None if state is None or state.state != "done" else StageRecord.read(RunFolder(root, state.run_id))
+    return record is not None and CuesStage.outputs.read(record.outputs) is not None
 
 
 def _seconds_before(folder: RunFolder) -> float:

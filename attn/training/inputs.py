@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = [
     "HasInputs",
     "SizedModel",
-    "check_files",
     "check_input",
     "check_inputs",
     "map_scale_faults",
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from attn.config.base import Config
 from attn.data.transforms import MAX_INPUT_PIXELS, InputConfig, scaled_size
 from attn.errors import ConfigError, Fault
 from attn.maps.settings import PLAIN, MapSettings
@@ -59,16 +57,6 @@ def check_inputs(config: HasInputs) -> None:
         ConfigError: With the fields and the least values that would do.
     """
     if faults := config.input_faults():
-        raise ConfigError(faults)
-
-
-def check_files(config: Config) -> None:
-    """Refuse a config that names files that are not there.
-
-    Raises:
-        ConfigError: With the fields.
-    """
-    if faults := list(config.missing_files()):
         raise ConfigError(faults)
 
 

@@ -10,10 +10,11 @@ from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
+from attn.errors import ConfigError
 from attn.notices import print_once
 from attn.runs.pipeline import PipelineConfig
 from attn.segmentation.cue_saliency import cue_saliency, saliency_notices, without_saliency
-from attn.training.inputs import check_files, check_inputs
+from attn.training.inputs import check_inputs
 from attn.training.sources import overlap_notices
 
 SALIENCY_FIELD = "segment.labels.saliency"
@@ -37,10 +38,19 @@ class PipelineData:
             self._contents[key] = content(source, parts)
         return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
 
-    def check(self, config: PipelineConfig) -> None:
-        """Find before the first stage what would stop a later one: inputs, files, data, classes, weights, saliency."""
+    def check(self, config: PipelineConfig, *, cues_there: bool = False) -> None:
+        """Find before the first stage what would stop a later one: inputs, files, data, classes, weights, saliency.
+
+        Args:
+            cues_there: The cues are made already, so that their saliency's network is not needed. If they are to be
+                made again after all, their stage says what is missing.
+        """
         check_inputs(config)
-        check_files(config)
+        missing = list(config.missing_files())
+        if cues_there:
+            missing = [fault for fault in missing if not fault.where.startswith(SALIENCY_FIELD)]
+        if missing:
+            raise ConfigError(missing)
         classes = tuple(self.sources.get(config.data).classes)
         sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
         sections |= {"integral": config.integral.data} if config.integral else {}
@@ -54,7 +64,8 @@ class PipelineData:
                 overlap_notices(training, self.sources.get(training.data), self.sources.get(validated))
         config.segment.model.build(classes)
         segmented = self.sources.get(config.segment.data)
-        cue_saliency(segmented, config.labels, config.root, field=SALIENCY_FIELD)
+        if not cues_there:
+            cue_saliency(segmented, config.labels, config.root, field=SALIENCY_FIELD)
         without = without_saliency(segmented)
         for notice in saliency_notices(len(segmented.records), without, config.labels, field=SALIENCY_FIELD):
             print_once(f"notice: {notice}")  # the stage has it again

@@ -45,6 +45,7 @@ from jobs.train import TrainResult
 from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
 from tests.jobs.pipelines import NAMES, TEXT, Untrained, config, repeated, untrained
+from tests.saliency.networks import red_network
 
 
 @pytest.fixture
@@ -374,3 +375,15 @@ def test_a_training_stage_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatc
     assert once.resumed == [folder]
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
+
+
+def test_cues_that_are_made_need_no_network_for_saliency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    untrained(monkeypatch)
+    file = tmp_path / "u2netp.onnx"
+    given = [f"saliency_model={file}", f"saliency_sha256={red_network(file)}", "saliency=u2netp"]
+    overrides = [f"segment.labels.{text}" for text in given] + ["tracking.enabled=false"]
+    pipeline.run(config(tmp_path / "runs", *overrides), run_id="p")
+    file.unlink()
+    assert repeated(pipeline.run(config(tmp_path / "runs", *overrides), run_id="p")) == []
+    with pytest.raises(ConfigError, match=r"segment\.labels\.saliency_model: .* no file"):
+        pipeline.run(config(tmp_path / "runs", *overrides), run_id="p", start="cues")
