@@ -362,6 +362,8 @@ def test_an_address_that_never_answered_is_one_error_in_seconds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, s3_server: str
 ) -> None:
     """Also a server that accepts connections and never says anything."""
+    monkeypatch.delenv(PATIENCE_VARIABLE, raising=False)  # a training in this process has set it
+    monkeypatch.setattr(patience, "_answered", set())
     monkeypatch.setattr("attn.files.s3.BRIEF_READ_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
