@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling
 
+from attn.files.patience import PATIENCE_VARIABLE
 from attn.files.s3 import CHECKSUMS
 from tests.namespaces import mount_is_refused
 from tests.s3 import radosgw as ceph
@@ -91,6 +92,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndRay
 
 def pytest_runtest_setup() -> None:
     copy_after_first()
+    os.environ.pop(PATIENCE_VARIABLE, None)  # of a driver that a test ran in this process
 
 
 @pytest.fixture(scope="session")
