@@ -17,7 +17,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 from attn.files.patience import PATIENCE_VARIABLE
 from attn.files.s3 import CHECKSUMS
-from tests.namespaces import mount_is_refused
+from tests.namespaces import skip_if_refused
 from tests.s3 import radosgw as ceph
 from tests.s3.proxy import Proxy, proxy
 from tests.tracking.migrated import copy_after_first
@@ -237,11 +237,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         assert holder.stdout
         if holder.stdout.readline() != "mounted\n":
             said = holder.communicate()[1].strip()
-            # A full disk can only be had by filling one, and where the kernel lets users make no namespace or mount
-            # nothing in it, as in many containers, every disk there is belongs to somebody. Only these two refusals
-            # are skipped: any other failure to mount is one of the test.
-            assert mount_is_refused(said), said
-            pytest.skip(f"needs the right to mount a file system in a user namespace: {said}")
+            skip_if_refused(said)
+            pytest.fail(said)
         yield Path(f"/proc/{holder.pid}/root{folder}")
         holder.communicate("\n")
 

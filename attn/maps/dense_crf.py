@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["AFTER_LAST_PYTHON", "OAA_CRF", "SEC_CRF", "CrfConfig", "CrfError", "check_crf", "crf_fault", "dense_crf"]
 
+import importlib
 import sys
 from typing import Any
 
@@ -28,7 +29,7 @@ class CrfError(AttnError):
 def crf_fault() -> tuple[str, str] | None:
     """Why there is no CRF on this machine, as `needs ...`, and how to get one; None if there is one."""
     try:
-        import pydensecrf.densecrf  # noqa: F401  # a compiled extension, which is needed for this only
+        importlib.import_module("pydensecrf.densecrf")
     except ImportError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         if sys.version_info >= AFTER_LAST_PYTHON:

@@ -15,7 +15,7 @@ from ray.autoscaler._private.command_runner import DockerCommandRunner
 from ray.autoscaler._private.util import prepare_config
 
 from tests.deploy.dockerfile import Image, laid_out
-from tests.namespaces import mount_is_refused
+from tests.namespaces import skip_if_refused
 
 FILES = ("ray_cluster.yaml", "deploy/ray_cluster_local.yaml")
 PROGRAMS = ["attn", "mlflow", "pip", "python", "ray"]
@@ -42,10 +42,8 @@ def image(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
     allowed = Image(Path("/"), {}).entry
     tried = subprocess.run([*allowed[: allowed.index("sh")], "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        # Nothing but the login shell itself tells which programs it finds, and it reads /etc/profile, which is
-        # somebody's: only this refusal is skipped.
-        assert mount_is_refused(tried.stderr.strip()), tried.stderr
-        pytest.skip(f"needs the right to mount a file system in a user namespace: {tried.stderr.strip()}")
+        skip_if_refused(tried.stderr)
+        pytest.fail(tried.stderr)
     return laid_out(repository / "Dockerfile", tmp_path_factory.mktemp("image"), programs=PROGRAMS)
 
 
