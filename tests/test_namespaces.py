@@ -11,7 +11,7 @@ from tests.namespaces import skip_if_refused
     "said",
     [
         "unshare: unshare failed: Operation not permitted\n",
-        "mount: /dev/shm: permission denied.\n       dmesg(1) may have more information after failed mount system call.",
+        "mount: /dev/shm: permission denied.\n       dmesg(1) may have more information.",
         "mount --make-shared /run/netns failed: Operation not permitted",
         "RTNETLINK answers: Operation not supported",
         "sh: 2: ip: not found",
