@@ -55,15 +55,13 @@ def command_of(kind: str) -> Callable[..., None]:
     return run
 
 
-def continued(
-    kind: str, config: Any, run_id: str | None, address: str | None, *, base: str | None = None
-) -> RunResult | None:
+def continued(kind: str, given: Any, run_id: str | None, address: str | None) -> RunResult | None:
     """For `--or-resume`: continue the run of this name, as it was begun; None if there is none.
 
     Tells which of the given values are not used.
 
     Args:
-        base: Of a sweep: the config of its trials.
+        given: As `load_run` returns it.
 
     Raises:
         ConfigError: No name is given.
@@ -76,6 +74,7 @@ def continued(
 
     if run_id is None:
         raise ConfigError([Fault("--or-resume", "does not say which run is continued", "give --run-id NAME")])
+    config, base = given if isinstance(given, tuple) else (given, None)
     folder = RunFolder(config.root, run_id)
     if not folder.exists():
         return None
