@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.store.cache import ObjectCache, cache_for
-from attn.store.errors import DamagedError, MissingError
+from attn.store.errors import DamagedError, MapError, MissingError
 from attn.store.format.algebra import Columns
 from attn.store.format.base_object import ObjectReader, Table, read_base, read_batches, read_table
 from attn.store.format.codec import rows_per_batch
@@ -89,13 +89,20 @@ class Snapshot:
         return tuple(self._handle.index.classes[start:stop].tolist())
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of rows [start, stop)."""
+        """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of rows [start, stop).
+
+        Raises:
+            MapError: Not 0 ≤ `start` ≤ `stop` ≤ number of rows.
+        """
         grid, shard_bounds = self._handle.definition.grid, self._handle.shard_bounds
+        count = int(shard_bounds[-1])
+        if not 0 <= start <= stop <= count:
+            raise MapError(f"rows {start} to {stop} do not exist: the store has {count} rows, from 0")
         levels = np.zeros(stop - start, np.uint8)
         maps = np.zeros((stop - start, *grid), np.uint8)
-        first, last = (
-            int(np.searchsorted(shard_bounds, row, side="right")) - 1 for row in (start, max(start, stop - 1))
-        )
+        if start == stop:
+            return levels, maps
+        first, last = (int(np.searchsorted(shard_bounds, row, side="right")) - 1 for row in (start, stop - 1))
         for shard in range(first, last + 1):
             begin, end = max(start, int(shard_bounds[shard])), min(stop, int(shard_bounds[shard + 1]))
             if shard in self._refs and begin < end:

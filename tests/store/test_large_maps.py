@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from attn import store as maps
-from attn.store import MapStore
+from attn.store import MapError, MapStore
 from attn.store.cache import CACHE
 from attn.store.format import codec
 from attn.store.format.algebra import FUSIONS, Columns
@@ -96,6 +96,11 @@ def test_maps_of_any_size_and_number_are_read_back(
     for _ in range(3):
         start, stop = sorted(data.draw(st.tuples(*[st.integers(0, count)] * 2))) if data else (count // 3, count)
         np.testing.assert_array_equal(store.at().rows(start, stop)[1], truth[start:stop])
+    for row in (0, count // 2, count):
+        assert [part.shape for part in store.at().rows(row, row)] == [(0,), (0, *sides)]
+    for start, stop in ((-1, count), (0, count + 1), (count + 1, count + 1), (1, 0)):
+        with pytest.raises(MapError, match=f"rows {start} to {stop} do not exist"):
+            snapshot.rows(start, stop)
     for number, (image_id, index) in enumerate(pairs_of(count)[:6]):
         np.testing.assert_array_equal(snapshot[image_id].get(index, np.zeros(sides)), truth[number])
     assert store.verify().faults == []
