@@ -24,6 +24,7 @@ from attn.redaction import without_secrets
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
 from attn.segmentation.masks import CLASSES_TABLE, MOST_CLASSES, classes_table
+from attn.training.allocator import keep_freed_memory
 from attn.wording import counted
 from jobs.runs.open_model import model_lookup
 
@@ -65,6 +66,7 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
         AttnError: There is no such model or image, or the folder cannot be written.
     """
     started = time.monotonic()
+    keep_freed_memory()
     images = find_images(text for text in arguments if not LOOKUP.match(text))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")

@@ -1,4 +1,4 @@
-"""Setting of the C library's allocator for training on the CPU."""
+"""Setting of the C library's allocator for work on the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed large blocks in this process, so that the next step can reuse them.
+    """Keep freed large blocks in this process, so that the next step or image can reuse them.
 
     By default glibc returns each block above 32 MB to the kernel, which clears it again at the next allocation. On the
     CPU a step with larger activations spends a tenth of its time and more on that

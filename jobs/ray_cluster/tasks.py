@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from attn.training.allocator import keep_freed_memory
 from jobs.ray_cluster.capacity import cluster_capacity, machines_up
 from jobs.ray_cluster.progress import Channel
 
@@ -92,6 +93,7 @@ def _has_gpus() -> bool:
 def _reporting(work: Work[J, T, R], job: J, item: T, channel: Channel, number: int) -> R:
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(1)  # more threads than cores cost a factor of ten
     last = time.monotonic()
 

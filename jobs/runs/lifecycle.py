@@ -36,6 +36,7 @@ from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience, patience_of
 from attn.memory import out_of_memory
 from attn.runs.started import started
 from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
+from attn.training.allocator import keep_freed_memory
 from attn.training.run_config import RunConfig
 from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
@@ -202,6 +203,8 @@ def begin_or_continue(
 ) -> Generator[LiveRun]:
     """Continue the run in a folder if it has the same config and work, else begin a new run there.
 
+    This process does the work, so it keeps freed memory (`attn.training.allocator`).
+
     Args:
         recorded: As for `begin_run`, which also takes the other arguments. A run with another config is another run.
         work: Fields of `RunState` that say what the run works on. If they are given, a run that differs in them is
@@ -212,6 +215,7 @@ def begin_or_continue(
     Raises:
         RunError: As `claim`; or another run in the folder is done.
     """
+    keep_freed_memory()
     state, fields = claim(folder, kind, again=True), {**(work or {}), **(fields or {})}
     before = {} if state is None else state.to_json()
     if before and folder.exists("config.yaml"):

@@ -30,6 +30,10 @@ SHOWN = 4
 _one_at_a_time = threading.Lock()  # the hooks of a pass are on the network
 
 
+class _Complete(Exception):
+    """Ends a pass whose attention is complete."""
+
+
 @dataclass(frozen=True)
 class FrozenTransformer:
     """A vision transformer with the input size and the blocks that its attention is read from.
@@ -108,12 +112,16 @@ class FrozenTransformer:
             if output.ndim != 4 or tuple(output.shape[-2:]) != (tokens, tokens):
                 raise ConfigError(_without_attention(model))
             results.append(output[0, :, self.prefix :, self.prefix :].mean(0))
+            if len(results) == self.layers:
+                raise _Complete  # what the last block makes of its attention is not needed
 
         with _one_at_a_time, torch.no_grad():
             attention = [block.attn.attn_drop for block in network.blocks[-self.layers :]]
             hooks = [module.register_forward_hook(keep) for module in attention]
             try:
                 network.forward_features(input_3HW[None].to(self.device))
+            except _Complete:
+                pass
             finally:
                 for hook in hooks:
                     hook.remove()
