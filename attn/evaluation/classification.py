@@ -53,10 +53,7 @@ def average_precision(
     Raises:
         ValueError: Shapes differ, labels are not 0 or 1, or a score is NaN.
     """
-    if rule == "sklearn":
-        from sklearn.metrics import average_precision_score as metric  # slow to import, needed once per evaluation
-    else:
-        metric = voc2010_ap if rule == "voc2010" else voc2007_ap
+    metric = {"sklearn": _area_under_steps, "voc2010": voc2010_ap, "voc2007": voc2007_ap}[rule]
     return _per_class(metric, scores_NC, labels_NC, ignored_NC)
 
 
@@ -115,6 +112,18 @@ def _ratio(hits_NC: NDArray[np.bool_], of_NC: NDArray[np.bool_]) -> ClassScores:
     total = of_NC.sum(0)
     values = np.divide(hits_NC.sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)
     return _summary(values)
+
+
+def _area_under_steps(labels_N: NDArray[Any], scores_N: NDArray[Any]) -> float:
+    """`sklearn.metrics.average_precision_score` of one class, whose import would take as long as PyTorch's.
+
+    Images of equal score share a threshold, and so a point of the precision-recall curve.
+    """
+    order = np.argsort(-scores_N.astype(np.float64), kind="stable")
+    hits, scores = np.cumsum(labels_N[order] == 1), scores_N[order]
+    last = np.append(scores[1:] != scores[:-1], True)  # image of each threshold
+    precision, recall = (hits / np.arange(1, len(hits) + 1))[last], hits[last] / hits[-1]
+    return float((np.diff(recall, prepend=0.0) * precision)[::-1].sum())
 
 
 def _per_class(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.metrics import average_precision_score
 
 from attn.evaluation import average_precision, roc_auc, threshold_accuracy
 from attn.evaluation.classification import predicted_classes, top_k_accuracy
@@ -37,6 +40,17 @@ def test_equal_their_definitions(scores: np.ndarray, labels: np.ndarray) -> None
             assert result.mean == pytest.approx(np.nanmean(result.per_class))
         else:
             assert np.isnan(result.mean)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("digits", [1, 2, 9])
+def test_average_precision_equals_scikit_learns(digits: int, dtype: type[np.floating[Any]]) -> None:
+    """With many images of equal score, with some, and with none."""
+    generator = np.random.default_rng(digits)
+    scores = generator.normal(size=(1000, 8)).round(digits).astype(dtype)
+    labels = (generator.random((1000, 8)) < generator.random(8)).astype(np.int64)
+    expected = [average_precision_score(labels[:, index], scores[:, index]) for index in range(8)]
+    np.testing.assert_array_equal(average_precision(scores, labels).per_class, expected)
 
 
 @given(
