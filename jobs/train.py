@@ -172,7 +172,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
     from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
     from ray.train import RunConfig as RayRunConfig
 
-    from jobs.ray_cluster.process_group import NodeAddressConfig
+    from jobs.ray_cluster.process_group import ProcessGroupConfig
     from jobs.ray_cluster.ray_trainer import LeanTrainer
     from jobs.runs.checkpoints import ray_storage
     from jobs.training.failures import KeepFailures, failure_line, kind_of_failure
@@ -192,7 +192,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         train_worker,
         session_outlives_run=session_outlives_run,
         train_loop_config=loop,
-        torch_config=NodeAddressConfig(
+        backend_config=ProcessGroupConfig(
             backend=resources.backend,
             timeout_s=COLLECTIVE_SECONDS + round(patience_of(config.cluster.storage_patience)),
         ),

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 DATASETS = "DatasetsCallback"
 """Starts a process that hands out shards of Ray Data's data sets, again whenever the workers start."""
@@ -20,8 +20,8 @@ REQUESTS = ("_send_resource_request", "_maybe_send_resource_request", "_cancel_r
 """Start a process and tell it what is wanted, so that a cluster starts machines for it."""
 
 
-class LeanTrainer(TorchTrainer):
-    """A `TorchTrainer` without three of the processes that Ray starts beside the workers.
+class LeanTrainer(DataParallelTrainer):
+    """Ray's data-parallel trainer without three of the processes that Ray starts beside the workers.
 
     Each takes two seconds of a core to import what it needs. Ray Data is not used here, and a session that ends with
     the run frees its resources itself, and has one machine. Ray has no setting for them; if a later Ray renames what is

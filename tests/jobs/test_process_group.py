@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
-from ray.train.torch import TorchConfig
+import pytest
+import ray.train
+import ray.train.torch.config as torch_config
 
-from jobs.ray_cluster.interface import gloo_interface
-from jobs.ray_cluster.process_group import NodeAddressConfig
+from jobs.ray_cluster.interface import GLOO_INTERFACE, gloo_interface
+from jobs.ray_cluster.process_group import ProcessGroupConfig, _join
 from tests.namespaces import skip_if_refused
 
 # Two machines, whose names stand for 127.0.1.1, as Debian's installer writes it: two network name spaces with a cable.
@@ -70,6 +74,18 @@ def test_the_interface_is_that_of_the_address() -> None:
     assert gloo_interface("203.0.113.9") is None, "an address of no interface"
 
 
-def test_ray_starts_workers_by_it() -> None:
-    assert issubclass(NodeAddressConfig().backend_cls, TorchConfig().backend_cls)
-    assert NodeAddressConfig().backend_cls.on_start is not TorchConfig().backend_cls.on_start
+def test_a_worker_listens_at_its_nodes_address_when_it_joins_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[Any] = []
+
+    def join(*given: Any) -> None:
+        names = (GLOO_INTERFACE, "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")
+        joined.append((*given, *(os.environ[name] for name in names)))
+
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(torch_config, "_set_torch_distributed_env_vars", lambda: os.environ.update(LOCAL_RANK="0"))
+    monkeypatch.setattr(torch_config, "_setup_torch_process_group", join)
+    context = SimpleNamespace(get_world_rank=lambda: 1, get_world_size=lambda: 2)
+    monkeypatch.setattr(ray.train, "get_context", lambda: context)
+    _join("10.77.0.1", 29500, ProcessGroupConfig(backend="gloo", timeout_s=60))
+    assert joined == [("gloo", 1, 2, "env://", 60, gloo_interface("127.0.0.1"), "10.77.0.1", "29500", "0")]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 import pickle
 import signal
+import subprocess
+import sys
 from typing import Any
 
+import cloudpickle
 import pytest
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.backend_setup import BackendSetupCallback
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from jobs.ray_cluster.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer
+from jobs.ray_cluster.process_group import ProcessGroupConfig
+from jobs.ray_cluster.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer, _nobody_is_asked
+from jobs.training.failures import KeepFailures
 
 
-def callbacks(trainer: TorchTrainer) -> set[str]:
+def callbacks(trainer: DataParallelTrainer) -> set[str]:
     return {type(callback).__name__ for callback in trainer._create_default_callbacks()}
 
 
@@ -30,7 +37,9 @@ def test_only_a_cluster_is_told_what_is_wanted_of_it(
     session_outlives_run: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **named: given.update(named))
+    monkeypatch.setattr(
+        DataParallelTrainer, "_initialize_and_run_controller", lambda self, **named: given.update(named)
+    )
     lean = LeanTrainer(print, session_outlives_run=session_outlives_run)
     lean._initialize_and_run_controller(scaling_policy=FixedScalingPolicy(lean.scaling_config))
     policy = pickle.loads(pickle.dumps(given["scaling_policy"]))
@@ -43,13 +52,28 @@ def test_only_a_cluster_is_told_what_is_wanted_of_it(
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_ctrl_c_does_after_a_training_what_it_did_before(failing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def leaves_a_handler(self: TorchTrainer, **named: Any) -> None:
+    def leaves_a_handler(self: DataParallelTrainer, **named: Any) -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         if failing:
             raise RuntimeError("of the training")
 
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", leaves_a_handler)
+    monkeypatch.setattr(DataParallelTrainer, "_initialize_and_run_controller", leaves_a_handler)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(RuntimeError) if failing else contextlib.nullcontext():
         LeanTrainer(print, session_outlives_run=True)._initialize_and_run_controller()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_process_that_drives_the_workers_does_not_import_pytorch() -> None:
+    """Ray unpickles these there. The import takes seconds, and the workers start after it."""
+    trainer = LeanTrainer(
+        print, session_outlives_run=False, backend_config=ProcessGroupConfig(backend="gloo", timeout_s=60)
+    )
+    policy = FixedScalingPolicy(trainer.scaling_config)
+    for request in REQUESTS:
+        setattr(policy, request, _nobody_is_asked)
+    told = [BackendSetupCallback(trainer.backend_config), KeepFailures("/runs/a", "a")]
+    needed = cloudpickle.dumps((trainer.backend_config, policy, told))
+    code = f"import pickle, sys; pickle.loads({needed!r}); print('torch' in sys.modules, 'ray.train' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.split() == ["False", "True"]
