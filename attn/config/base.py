@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote", "local_path", "missing_path"]
+__all__ = ["BelowRoot", "Config", "FieldError", "Location", "Variant", "is_remote", "local_path"]
 
 import os
 from collections.abc import Iterator
@@ -14,6 +14,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from attn.errors import Fault
 from attn.redaction import has_login
+
+
+class FieldError(ValueError):
+    """What a config's validator raises where a hint belongs to the message.
+
+    Attributes:
+        hint: How to fix it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Config(BaseModel):
@@ -84,12 +96,6 @@ class Variant(Config):
 def is_remote(location: str) -> bool:
     """Return whether a location is an `s3://` URI and not a local path."""
     return location.startswith("s3://")
-
-
-def missing_path(field: str, location: str | None) -> Iterator[Fault]:
-    """A fault if a field names a local file or folder that is not there."""
-    if location is not None and not is_remote(location) and not os.path.exists(location):
-        yield Fault(field, f"there is no file or folder {location}", "correct the path")
 
 
 def local_path(location: str) -> str:

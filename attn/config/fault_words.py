@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["how_to_write", "plain_message"]
+__all__ = ["how_to_write", "is_mismatch", "of_no_type", "plain_message"]
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
-from attn.config.base import Variant
+from attn.config.base import FieldError, Variant
 
 SECTION = frozenset({"model_type", "model_attributes_type", "dataclass_type"})
 MAPPING = frozenset({"dict_type", "mapping_type"})
@@ -27,6 +28,8 @@ WORDS = (
     ({"string_type"}, "should be text"),
     ({"none_required"}, "should be null"),
 )
+OTHER_TEXT = "literal_error"
+OF_OTHER_TYPE = (OTHER_TEXT, "int_from_float", "none_required")
 EXAMPLES: dict[Any, str] = {int: "100", float: "0.5", bool: "true"}
 SHOWN = 60
 
@@ -48,6 +51,23 @@ def plain_message(fault: Mapping[str, Any], section: type[BaseModel] | None = No
     return re.sub(r"^[A-Z][a-z]+ (?=should )", "", message).replace(" after validation", "")
 
 
+def is_mismatch(fault: Mapping[str, Any]) -> bool:
+    """Whether a value is of another type than a member of a union takes, or none of the texts that it takes."""
+    return fault["type"] in (OTHER_TEXT, "int_from_float", "none_required") or fault["type"].endswith(
+        ("_type", "_parsing")
+    )
+
+
+def of_no_type(faults: Sequence[ErrorDetails]) -> ErrorDetails:
+    """One fault of a value that is of none of a union's types, from those of the types."""
+    words = [
+        f"should be {fault.get('ctx', {}).get('expected')}" if fault["type"] == OTHER_TEXT else plain_message(fault)
+        for fault in faults
+    ]
+    message = " or ".join([words[0], *(word.removeprefix("should be ") for word in words[1:])])
+    return {**faults[0], "type": "no_type", "msg": message}
+
+
 def how_to_write(name: str, fault: Mapping[str, Any], section: type[BaseModel] | None) -> str:
     """How the value is written instead, for the hint of a fault; empty where its message says all.
 
@@ -56,6 +76,8 @@ def how_to_write(name: str, fault: Mapping[str, Any], section: type[BaseModel] |
         section: The class of the section that the field is, if it is one.
     """
     given = fault["input"]
+    if isinstance(error := fault.get("ctx", {}).get("error"), FieldError):
+        return error.hint
     if fault["type"] in SECTION | MAPPING and section is not None and name:
         if issubclass(section, Variant) and section.tag not in section.model_fields:
             members = sorted(section.members)

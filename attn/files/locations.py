@@ -15,6 +15,7 @@ __all__ = [
     "name_of",
     "missing_location",
     "read_bytes",
+    "read_named",
     "parse_error_text",
     "require_allowed",
     "sha256_of",
@@ -34,6 +35,7 @@ from xml.etree import ElementTree
 
 from attn.config.base import is_remote
 from attn.errors import DataError
+from attn.files.nearest import nearest_file
 from attn.files.patience import ObjectStoreError, call
 from attn.files.roots import may_read
 from attn.regular_files import UnsuitableFileError, read_regular, too_large
@@ -100,7 +102,11 @@ def missing_location(field: str, path: str, location: str, what: str = "no such 
         what: What is missing.
     """
     here = os.path.abspath(path)
-    other = f"; there is {here}: give that full path" if here != location and os.path.exists(here) else ""
+    near = nearest_file(location)
+    if here != location and os.path.exists(here):
+        other = f"; there is {here}: give that full path"
+    else:
+        other = f"; did you mean {near}?" if near else ""
     return FileFault(location, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
 
 
@@ -160,6 +166,19 @@ def read_bytes(location: str, max_bytes: int = MAX_BYTES) -> bytes:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
     except ValueError as error:
         raise FileFault(location, f"cannot be a file's name ({error})") from None
+
+
+def read_named(location: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """As `read_bytes`, of a file that a user names; one that is missing has the nearest named.
+
+    Raises:
+        FileFault, StorageAwayError: As `read_bytes`.
+    """
+    try:
+        return read_bytes(location, max_bytes)
+    except FileFault as fault:
+        near = None if is_remote(location) or os.path.lexists(location) else nearest_file(location)
+        raise FileFault(location, f"{fault.problem}; did you mean {near}?") if near else fault from None
 
 
 def require_allowed(location: str) -> None:
@@ -234,7 +253,10 @@ def _listing(folder: str) -> tuple[list[str], list[str]]:
 
 def missing_folder_note(location: str) -> str:
     """A note for the end of a message: " (there is no such folder)" if a local folder is missing, else empty."""
-    return "" if is_remote(location) or Path(location).exists() else " (there is no such folder)"
+    if is_remote(location) or Path(location).exists():
+        return ""
+    near = nearest_file(location)
+    return " (there is no such folder" + (f"; did you mean {near}?)" if near else ")")
 
 
 def split(location: str) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from attn.config.base import Config, Location, missing_path
+from attn.config.base import Config, Location
 from attn.errors import ConfigError, Fault
+from attn.files.nearest import missing_path
 from attn.models.backbone import FACTORY, architecture, in_graph
 from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class

@@ -33,6 +33,7 @@ from attn import progress
 from attn.config.base import is_remote
 from attn.errors import DataError, WeightsError
 from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
+from attn.files.nearest import did_you_mean
 from attn.files.transfer import exists
 from attn.models.backbone import TIMM
 from attn.models.description import DESCRIPTION, WEIGHTS
@@ -245,7 +246,8 @@ def _state_dict(
     except UnsuitableFileError as error:
         raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct {field}") from None
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {location}: correct {field}") from error
+        near = did_you_mean(location)
+        raise WeightsError(f"there is no weights file {location}: {near}correct {field}") from error
     except Exception as error:  # torch's readers can raise anything for other files
         # torch's own message about a refused pickle recommends to read it unsafely.
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"

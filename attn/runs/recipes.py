@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attn.config.document import RECIPE_PREFIX
-from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
+from attn.files.nearest import read_text
 from attn.notices import print_once, renamed
 
 if TYPE_CHECKING:
@@ -168,6 +168,9 @@ def config_text(target: str) -> tuple[str, str]:
     """
     if is_path(target) or Path(target).is_file():
         return read_text(target), target
+    near = f"{target}.yaml" if Path(f"{target}.yaml").is_file() else None
+    if near is not None and target not in {*recipe_paths(), *FORMER_NAMES}:
+        raise ConfigError([Fault(target, "is neither a recipe nor a file", f"did you mean {near}?")])
     return recipe_text(target)
 
 

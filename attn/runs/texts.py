@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
+from attn.files.nearest import read_text
 from attn.files.roots import may_read
 from attn.notices import renamed
 from attn.runs.recipes import RECIPE_PREFIX, is_path, recipe_paths, recipe_text
@@ -73,9 +73,9 @@ class LocalTexts:
         if not may_read(path):
             raise ConfigError([Fault(name, "is outside the folders that the service may read", hint)])
         try:
-            return read_text(path)
+            return read_text(path, hint)
         except ConfigError as error:
-            raise ConfigError([Fault(name, error.faults[0].message, hint)]) from None
+            raise ConfigError([Fault(name, error.faults[0].message, error.faults[0].hint)]) from None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from attn.config.base import Config, Location, missing_path
+from attn.config.base import Config, Location
 from attn.errors import Fault, WeightsError
+from attn.files.nearest import missing_path
 
 SaliencyKind = Literal["given", "u2netp", "border", "none"]
 """Where saliency is from: the data, U²-NetP, `border_saliency`, or nowhere."""

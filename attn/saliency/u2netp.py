@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from attn.errors import WeightsError
-from attn.files.locations import FileFault, read_bytes
+from attn.files.locations import FileFault, read_named
 from attn.wording import shorten
 
 FILE_NAME = "u2netp.onnx"
@@ -64,7 +64,7 @@ class U2NetP:
         """
         self.location = location or find_file(field)
         try:
-            self._data = read_bytes(self.location, MAX_BYTES)
+            self._data = read_named(self.location, MAX_BYTES)
         except FileFault as error:
             raise WeightsError(f"{field}: {error}") from None
         self.sha256, self.threads = hashlib.sha256(self._data).hexdigest(), threads

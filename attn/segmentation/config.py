@@ -21,7 +21,7 @@ from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
 from attn.training.network_input import own_input
 from attn.training.optimizer import OptimizerConfig
-from attn.training.run_config import RunConfig, check_scores
+from attn.training.run_config import RunConfig, check_batch, check_scores
 from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -150,14 +150,9 @@ class SegmentConfig(RunConfig):
                     "retrain.training.early_stopping.metric": stopping and stopping.metric,
                 },
             )
-        if self.retrain is not None and self.retrain.training.batch_size % (
-            self.cluster.workers * self.retrain.training.accumulate_steps
-        ):
-            raise ValueError(
-                f"retrain.training.batch_size={self.retrain.training.batch_size} must be a multiple of cluster.workers "
-                f"x retrain.training.accumulate_steps = "
-                f"{self.cluster.workers * self.retrain.training.accumulate_steps}"
-            )
+            again = self.retrain.training
+            shards, steps = self.cluster.workers * again.accumulate_steps, "retrain.training.accumulate_steps"
+            check_batch("retrain.training.batch_size", again.batch_size, shards, steps)
         return self
 
 

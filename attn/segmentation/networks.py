@@ -20,8 +20,9 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from attn.config.base import Config, Location, missing_path
+from attn.config.base import Config, Location
 from attn.errors import ConfigError, Fault
+from attn.files.nearest import missing_path
 from attn.models.backbone import FACTORY, Architecture, architecture
 from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunConfig", "check_scores"]
+__all__ = ["RunConfig", "check_batch", "check_scores"]
 
 import difflib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from attn.config.base import Config, Location
+from attn.config.base import Config, FieldError, Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.tracking.config import TrackingConfig, default_tracking
@@ -125,17 +125,29 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
         shards = self.cluster.workers * self.training.accumulate_steps
-        if self.training.batch_size % shards:
-            raise ValueError(
-                f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
-                f"training.accumulate_steps = {shards}"
-            )
+        check_batch("training.batch_size", self.training.batch_size, shards)
         if self.input.resize == "short_side" and self.training.batch_size != shards:
             raise ValueError(
                 "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
                 f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
             )
         return self
+
+
+def check_batch(field: str, size: int, shards: int, steps: str = "training.accumulate_steps") -> None:
+    """Check that a batch can be divided among workers and steps.
+
+    Args:
+        field: The size's.
+        shards: Number of equal parts.
+        steps: The field of the steps by which gradients are accumulated.
+
+    Raises:
+        ValueError: It cannot; says the next size that can be.
+    """
+    if size % shards:
+        message = f"{field}={size} must be a multiple of cluster.workers x {steps} = {shards}"
+        raise FieldError(message, f"e.g. {field}={size + shards - size % shards}")
 
 
 def check_scores(config: RunConfig, fields: Mapping[str, str | None]) -> None:
@@ -149,7 +161,8 @@ def check_scores(config: RunConfig, fields: Mapping[str, str | None]) -> None:
         if metric is None or metric in known:
             continue
         if metric in (*config.validation_scores, *config.evaluated_scores):
-            raise ValueError(f"{field}={metric} is a score of the validation split: set validation.split, now null")
+            raise FieldError(f"{field}={metric} is a score of the validation split", "set validation.split, now null")
         near = difflib.get_close_matches(metric, known, n=3, cutoff=0.45)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"{field}={metric} is no score of this run's epochs: {meant}they have {', '.join(known)}")
+        message = f"{field}={metric} is no score of this run's epochs"
+        raise FieldError(message, f"{meant}they have {', '.join(known)}")

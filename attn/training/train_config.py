@@ -14,7 +14,7 @@ from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
 from attn.training.inputs import map_scale_faults, training_faults
 from attn.training.network_input import own_input
-from attn.training.run_config import RunConfig
+from attn.training.run_config import RunConfig, check_batch
 
 if TYPE_CHECKING:
     from attn.data.transforms import InputConfig
@@ -104,11 +104,7 @@ class TrainConfig(RunConfig):
             )
         if (stream := self.method.source_stream) is not None:
             shards = self.cluster.workers * self.training.accumulate_steps
-            if (stream.batch_size or shards) % shards:
-                raise ValueError(
-                    f"method.source_batch_size={stream.batch_size} must be a multiple of cluster.workers x "
-                    f"training.accumulate_steps = {shards}"
-                )
+            check_batch("method.source_batch_size", stream.batch_size or shards, shards)
             if self.input.resize == "short_side":
                 raise ValueError(
                     f"method.name={self.method.variant} puts images of two sources into one batch, which needs inputs "

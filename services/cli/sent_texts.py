@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attn.config.document import override_of, parse_override
-from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
+from attn.files.nearest import read_text
 from attn.runs.config_reader import resolve_run
 from attn.runs.layers import DATA, RECIPE, Layers, follow, read_layers, with_data
 from attn.runs.recipes import FORMER_NAMES, RECIPE_PREFIX, is_path, recipe_paths, recipe_text

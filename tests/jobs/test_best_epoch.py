@@ -201,7 +201,7 @@ def test_a_best_epoch_that_is_gone_says_what_to_do(tmp_path: Path, loss: str) ->
 @pytest.mark.parametrize(
     ("recipe", "changes", "problem"),
     [
-        ("scenes_gain", ["checkpoint.best=val/maP"], r"val/maP is no score of this run's epochs: did you mean val/"),
+        ("scenes_gain", ["checkpoint.best=val/maP"], r"val/maP is no score of this run's epochs .did you mean val/"),
         ("scenes_gain", ["checkpoint.best=train/iou_last"], "no score of this run's epochs.*train/mining"),
         ("scenes_gain", ["checkpoint.best=val/loss", "validation.split=null"], "set validation.split"),
         ("scenes_gain", ["training.early_stopping={metric: seed_miou}", "validation.split=null"],

@@ -13,7 +13,7 @@ import numpy as np
 from attn.data.cells import text_of
 from attn.data.names import normalize_name
 from attn.errors import DataError
-from attn.files.locations import FileFault, read_bytes
+from attn.files.locations import FileFault, read_named
 from attn.files.packed import load_arrays
 from attn.parsing import load_json
 
@@ -78,7 +78,7 @@ def _names(values: Any, what: str, location: str) -> list[str]:
 
 
 def _read(location: str) -> dict[str, Any]:
-    data = read_bytes(location)
+    data = read_named(location)
     if data.startswith(b"\x93NUMPY"):
         raise FileFault(location, f"is a single array (NPY) without image ids: {SAVE_HINT}")
     try:

@@ -23,7 +23,7 @@ from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, Source, SourceConfig, raise_all, require_images
 from attn.errors import DataError
-from attn.files.locations import FileFault, parse_error_text, read_bytes, within
+from attn.files.locations import FileFault, parse_error_text, read_named, within
 from attn.files.packed import MAX_COLUMNS, parquet_rows
 from attn.parsing import load_json
 
@@ -159,7 +159,7 @@ class ManifestConfig(SourceConfig):
 
 
 def _read(location: str, needed: Sequence[str]) -> list[Row]:
-    data = read_bytes(location)
+    data = read_named(location)
     try:
         rows = parquet_rows(data) if data.startswith(b"PAR1") else _read_csv(data, location)
     except (ValueError, OSError, csv.Error) as error:

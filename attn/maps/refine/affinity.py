@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from attn.config.base import Location, missing_path
+from attn.config.base import Location
 from attn.errors import Fault
+from attn.files.nearest import missing_path
 from attn.maps.refine.base import FAINTEST, RefinementConfig, Refiner, check_inputs, peak_one, resized
 from attn.maps.refine.transformer import FrozenTransformer
 

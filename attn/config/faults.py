@@ -1,0 +1,221 @@
+"""The faults that validation finds in a config's values, each with its location and a hint."""
+
+from __future__ import annotations
+
+__all__ = ["configs_in", "faults_of", "location_of", "member_of"]
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Collection
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from attn.config.base import Config, Variant
+from attn.config.document import DATA, OVERRIDE, RECIPE_PREFIX, Document, Path
+from attn.config.fault_words import how_to_write, is_mismatch, of_no_type, plain_message
+from attn.errors import Fault
+from attn.redaction import without_secrets
+
+MAX_FAULTS = 100
+"""Maximum number of faults in a message; looking for misspelled names takes time."""
+SHOWN = 200
+"""Maximum characters of a wrong value in a message."""
+
+
+def configs_in(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes in a field's annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [item for option in get_args(annotation) for item in configs_in(option)]
+    return []
+
+
+def member_of(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
+    """The class that validates `values`: the selected member if `kind` is a family, else `kind`."""
+    if issubclass(kind, Variant) and kind.tag and kind.tag not in kind.model_fields:
+        tag = values.get(kind.tag) if isinstance(values, dict) else None
+        return kind.members.get(tag) if isinstance(tag, str) else None
+    return kind
+
+
+def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:
+    """The config class of the mapping at a path."""
+    member = member_of(kind, values)
+    for key in path:
+        if member is None or key not in member.model_fields:
+            return None
+        values = values.get(key) if isinstance(values, dict) else None
+        inner = configs_in(member.model_fields[key].annotation)
+        member = member_of(inner[0], values) if inner else None
+    return member
+
+
+def _section_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:
+    """The config class of the section that the field at a path is; None if it is a value, or several may be meant."""
+    owner = _class_at(kind, values, path[:-1]) if path else None
+    sections = configs_in(owner.model_fields[path[-1]].annotation) if owner and path[-1] in owner.model_fields else []
+    return sections[0] if len(sections) == 1 else None
+
+
+def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
+    """One full path for every field name in the tree."""
+    member = member_of(kind, values)
+    results: dict[str, str] = {}
+    for name, info in member.model_fields.items() if member else ():
+        inner = values.get(name) if isinstance(values, dict) else None
+        for option in configs_in(info.annotation):
+            results.update(
+                {k: v for k, v in _field_paths(option, inner, f"{prefix}{name}.").items() if k not in results}
+            )
+        results[name] = f"{prefix}{name}"
+    return results
+
+
+def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> tuple[Path, Path | None]:
+    """The keys of a pydantic location, without what pydantic inserts: tags of families and names of a union's members.
+
+    Returns:
+        The path; and that of the field which is a union, None if the location is in no union.
+    """
+    path, union = list[str](), None
+    member: type[BaseModel] | None = kind
+    for key in map(str, loc):
+        if member is not None and issubclass(member, Variant) and member.tag not in member.model_fields:
+            member = member.members.get(key)
+            continue
+        is_item = isinstance(values, list) and key.isdecimal()
+        if not is_item and not (isinstance(values, dict) and key in values) and key not in _fields(member):
+            union = union or tuple(path)
+            continue
+        path.append(key)
+        values = _at(values, (key,))
+        inner = configs_in(member.model_fields[key].annotation) if member and key in member.model_fields else []
+        member = inner[0] if inner else None
+    return tuple(path), union
+
+
+def _fields(member: type[BaseModel] | None) -> Collection[str]:
+    return member.model_fields if member is not None else ()
+
+
+def faults_of(kind: type[Config], document: Document, error: ValidationError) -> list[Fault]:
+    """The faults of a document that was validated as a config class; `MAX_FAULTS` of them and how many more there are.
+
+    Fields of data whose file could not be read are left out.
+    """
+    found = [(*_path(kind, one["loc"], document.values), one) for one in error.errors(include_url=False)]
+    unions: dict[Path, list[tuple[Path, ErrorDetails]]] = {}
+    for path, union, details in found:
+        if not _is_unread(document, path):
+            unions.setdefault(path if union is None else union, []).append((path, details))
+    told = [one for union, group in unions.items() for one in _of_one_value(union, group)]
+    faults = [_fault(kind, document, path, details) for path, details in told[:MAX_FAULTS]]
+    return faults + ([Fault("config", f"and {len(told) - MAX_FAULTS} more")] if len(told) > MAX_FAULTS else [])
+
+
+def _is_unread(document: Document, path: Path) -> bool:
+    """Whether a field is of data whose file could not be read. A section without data of its own has the whole's."""
+    return ((DATA,) in document.unread and DATA in path) or any(path[: len(one)] == one for one in document.unread)
+
+
+def _of_one_value(union: Path, group: list[tuple[Path, ErrorDetails]]) -> list[tuple[Path, ErrorDetails]]:
+    """What is wrong with a value that may be of several types: with the type that it is of, or that it is of none."""
+    if len(group) == 1:
+        return group
+    closest = [(path, one) for path, one in group if len(path) > len(union) or not is_mismatch(one)]
+    return closest or [(union, of_no_type([one for _, one in group]))]
+
+
+def location_of(document: Document, path: Path, message: str) -> str:
+    """The location of what is wrong with a section: of the field that a message names, and else of the section.
+
+    The texts of recipes are right by themselves. A section that a recipe gives and overrides change is wrong by these.
+
+    Args:
+        path: The section's.
+    """
+    where, own = document.location(path), list[str]()
+    for field in [*re.findall(r"[a-z_]\w*(?:\.\w+)*(?= ?=)", message), *re.findall(r"[a-z_]\w*(?:\.\w+)+", message)]:
+        for named in ((*path, *field.split(".")), tuple(field.split("."))):
+            own += [document.locations[named]] if named in document.locations else []
+    inside = {
+        place: _at(document.values, one)
+        for one, place in document.locations.items()
+        if place.startswith(OVERRIDE) and one[: len(path)] == path
+    }
+    said = [place for place, value in inside.items() if isinstance(value, str) and _names(message, value)]
+    overrides = [place for place in own if place.startswith(OVERRIDE)] or said
+    if not overrides and where.startswith(RECIPE_PREFIX):
+        return ", ".join(inside) if inside else next((o for o in own if not o.startswith(RECIPE_PREFIX)), where)
+    return overrides[0] if overrides else where
+
+
+def _at(values: Any, path: Path) -> Any:
+    for key in path:
+        if isinstance(values, list) and key.isdecimal():
+            values = values[int(key)] if int(key) < len(values) else None
+        else:
+            values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _names(message: str, value: str) -> bool:
+    """Whether a message has a value as a word."""
+    return bool(value) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message) is not None
+
+
+def _fault(kind: type[Config], document: Document, path: Path, details: ErrorDetails) -> Fault:
+    where, name, what = document.location(path), ".".join(path), details["type"]
+    if what == "extra_forbidden":
+        owner = _class_at(kind, document.values, path[:-1])
+        near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
+        paths = _field_paths(kind, document.values)
+        far = difflib.get_close_matches(path[-1], list(paths), n=1, cutoff=0.75)
+        if path == ("base",):
+            hint = "did you mean recipe?"  # `base` was a sweep's word for it
+        elif near:
+            hint = f"did you mean {'.'.join((*path[:-1], near[0]))}?"
+        elif far:
+            hint = f"did you mean {paths[far[0]]}?"
+        else:
+            hint = f"known here: {', '.join(owner.model_fields)}" if owner else ""
+        return Fault(where, f"{name} is not a known field", hint)
+    if what in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+        context = details.get("ctx", {})
+        options = str(context.get("expected_tags") or context.get("expected") or "").replace("'", "")
+        given = context.get("tag", details["input"])
+        if what == "union_tag_not_found":
+            family = _section_at(kind, document.values, path)
+            tag, members = (family.tag, family.members) if family and issubclass(family, Variant) else ("name", {})
+            return Fault(where, f"{name}.{tag} is missing", f"one of {', '.join(members)}")
+        if what == "union_tag_invalid":
+            name += "." + str(context.get("discriminator", "")).strip("'")
+            where = document.location((*path, name.rsplit(".", 1)[-1]))
+        near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
+        hint = f"one of {options}" + (f"; did you mean {near[0]}?" if near else "")
+        return Fault(where, f"{name} = {_shorten(repr(given))} is not available", hint)
+    if what == "missing":
+        owner = _class_at(kind, document.values, path[:-1])
+        chosen = document.location((*path[:-1], owner.tag)) if owner and issubclass(owner, Variant) else where
+        return Fault(
+            chosen if chosen.startswith(OVERRIDE) else where, f"{name} is missing", f"give it, e.g. {name}=..."
+        )
+    section = _section_at(kind, document.values, path)
+    message, hint, given = plain_message(details, section), how_to_write(name, details, section), details["input"]
+    if isinstance(given, dict) or not path:
+        return Fault(location_of(document, path, message), f"{name}: {message}" if name else message, hint)
+    return Fault(where, f"{name} = {_quoted(given)} {message}", hint)
+
+
+def _quoted(value: Any) -> str:
+    return _shorten(json.dumps(value, default=str))
+
+
+def _shorten(text: str) -> str:
+    text = without_secrets(text[: 20 * SHOWN])
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
