@@ -1,10 +1,12 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), from torchvision."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), from torchvision.
+
+Its blocks end in a linear bottleneck, with features of both signs. So a stage ends at the activation of the expansion
+that follows, in the first block of the next resolution; the last stage ends at the network's last convolution.
+"""
 
 from __future__ import annotations
 
 __all__ = ["MobileNetV2"]
-
-from itertools import pairwise
 
 from torch import nn
 
@@ -12,8 +14,8 @@ from attn.models.backbone import Architecture, Backbone, Stages, register
 from attn.models.dilation import remove_strides
 from attn.models.stem import quick_gradient
 
-STARTS = (0, 2, 4, 7, 14, 19)
-"""Indices of `features` at which the resolution halves; the last one is the end."""
+HALVING = (2, 4, 7, 14)
+"""Indices of the blocks in `features` that halve the resolution, after their expansion."""
 
 
 class MobileNetV2(Backbone):
@@ -37,9 +39,15 @@ class MobileNetV2(Backbone):
             remove_strides(stages["stage5"], rate)
 
     def stages(self) -> Stages:
-        modules = list(self.features)
-        bounds = pairwise(STARTS)
-        return {f"stage{number}": tuple(modules[start:end]) for number, (start, end) in enumerate(bounds, start=1)}
+        stages: list[list[nn.Module]] = [[]]
+        for index, module in enumerate(self.features):
+            if index in HALVING:
+                expansion, *rest = module.get_submodule("conv").children()
+                stages[-1].append(expansion)
+                stages.append(rest)
+            else:
+                stages[-1].append(module)
+        return {f"stage{number}": tuple(modules) for number, modules in enumerate(stages, start=1)}
 
 
 register(

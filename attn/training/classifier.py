@@ -30,8 +30,9 @@ from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.components import TrainingComponents
-from attn.training.inputs import check_inputs
+from attn.training.inputs import check_inputs, smallest_input
 from attn.training.map_scores import score_classifier
+from attn.training.rectified import check_rectified
 from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.sources import build_sampler, build_source, build_validation
 from attn.training.train_config import TrainConfig
@@ -122,6 +123,7 @@ def build_components(
     val_dataset, val_loader = _validation(config, rank, world, source, sources)
     torch.manual_seed(config.seed)
     network = config.model.build(source.classes, layers=method.layers)
+    check_rectified(network, method, smallest_input(config.input))
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
     components = ClassifierComponents(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader, config,

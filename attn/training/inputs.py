@@ -8,6 +8,7 @@ __all__ = [
     "check_input",
     "check_inputs",
     "map_scale_faults",
+    "smallest_input",
     "training_faults",
 ]
 
@@ -71,7 +72,7 @@ def check_input(network: Network, input: InputConfig, maps: MapSettings = PLAIN,
     """
     if fault := _unsuitable("", network.config.name, input):
         raise ConfigError([fault])
-    size = _smallest(input)
+    size = smallest_input(input)
     if min(size) < _enough(network.config) and (fault := _too_small("", network.config, network, size)):
         raise ConfigError([fault])
     if maps.other_scales and (faults := _scale_faults(network.config, network, size, maps, prefix)):
@@ -82,7 +83,7 @@ def map_scale_faults(
     model: SizedModel, build: Callable[[], nn.Module], input: InputConfig, maps: MapSettings, prefix: str
 ) -> list[Fault]:
     """Scales of maps that make inputs that a network cannot take, before it is built."""
-    return _scale_faults(model, build(), _smallest(input), maps, prefix) if maps.other_scales else []
+    return _scale_faults(model, build(), smallest_input(input), maps, prefix) if maps.other_scales else []
 
 
 def _scale_faults(model: SizedModel, network: nn.Module, size: Size, maps: MapSettings, prefix: str) -> list[Fault]:
@@ -127,7 +128,7 @@ def training_faults(
     """
     if fault := _unsuitable(prefix, model.name, config.input):
         return [fault]
-    size, enough = _smallest(config.input), _enough(model)
+    size, enough = smallest_input(config.input), _enough(model)
     if min(size) >= enough:
         return []
     network = build()
@@ -153,7 +154,7 @@ def training_faults(
 
 def _unsuitable(prefix: str, name: str, input: InputConfig) -> Fault | None:
     """Sides that a transformer's patches do not fill, or another size than the only one."""
-    chosen, size = architecture(name), _smallest(input)
+    chosen, size = architecture(name), smallest_input(input)
     only, multiple = chosen.only, chosen.multiple
     if input.resize == "short_side" and (only or multiple > 1):
         allowed = f"{only[0]}x{only[1]} only" if only else f"sides that are multiples of {multiple} only"
@@ -184,7 +185,7 @@ def _named(model: SizedModel) -> str:
     return f"{model.name} (stride {model.output_stride}, head {model.head})"
 
 
-def _smallest(input: InputConfig) -> Size:
+def smallest_input(input: InputConfig) -> Size:
     """The smallest input: a square one if images keep their aspect."""
     return (input.size, input.size) if isinstance(input.size, int) else input.size
 

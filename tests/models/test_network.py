@@ -71,6 +71,16 @@ def test_every_layer_can_be_exposed_and_is_in_the_scores_graph(name: str) -> Non
     assert output.features["inner"] is output.features[network.backbone.inner]
 
 
+@pytest.mark.parametrize("name", architectures())
+def test_every_layer_is_rectified(name: str) -> None:
+    """ICASC's maps presume it (eq. 3-4)."""
+    network = _thin(name, _thin(name).layers).eval()
+    with torch.no_grad():
+        features = network(torch.randn(1, 3, 64, 64)).features
+    assert all(float(values.min()) >= 0 for values in features.values())
+    assert float(features["inner"].max()) > 0
+
+
 def test_unknown_layers_and_too_many_frozen_stages_are_named() -> None:
     with pytest.raises(ConfigError, match="tiny has no layer 'layer4'; it has stage1, stage2"):
         _network(layers=("layer4",))
