@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "process_text", "shown_stages", "shown_state"]
+__all__ = [
+    "INTERRUPTED",
+    "Driver",
+    "driver_of",
+    "end_driver",
+    "gone_text",
+    "process_text",
+    "shown_stages",
+    "shown_state",
+]
 
 import contextlib
 import os
@@ -61,6 +70,13 @@ def process_text(state: RunState) -> str:
     """The process that drives a run, and its machine, for a message; `run.json` may lack either."""
     process = f"process {state.pid}" if isinstance(state.pid, int) else "a process"
     return f"{process} of {state.host or 'a machine that run.json does not name'}"
+
+
+def gone_text(state: RunState) -> str:
+    """How it is known that the process which drove a run is gone, for a message."""
+    if driver_of(state) == "elsewhere":
+        return f"{process_text(state)} was not heard of for minutes"
+    return "its process has ended"
 
 
 def end_driver(state: RunState, *, now: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALIVE", "heartbeat", "is_silent"]
+__all__ = ["ALIVE", "heartbeat", "is_silent", "run_driver"]
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Generator
 
+from attn.driver_process import Driver, driver_of
 from attn.errors import AttnError
 from attn.run_state import RunState
 from jobs.runs.run_folder import RunFolder
@@ -35,6 +36,12 @@ def heartbeat(folder: RunFolder) -> Generator[None]:
         yield
     finally:
         over.set()
+
+
+def run_driver(folder: RunFolder, state: RunState) -> Driver | None:
+    """As `driver_of`; a process of another machine that was not heard of for long is gone."""
+    driver = driver_of(state)
+    return "gone" if driver == "elsewhere" and is_silent(folder, state) else driver
 
 
 def is_silent(folder: RunFolder, state: RunState) -> bool:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from attn.driver_process import Driver, driver_of, shown_state
+from attn.driver_process import Driver, shown_state
 from attn.errors import AttnError
 from attn.files.locations import list_folders
 from attn.run_state import BROKEN, About, RunState
 from attn.wording import counted
 from jobs.runs.about import about_run
-from jobs.runs.heartbeat import is_silent
+from jobs.runs.heartbeat import run_driver
 from jobs.runs.model_epoch import early_end
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 
@@ -155,9 +155,7 @@ def entry_of(folder: RunFolder, state: RunState) -> RunEntry:
         with contextlib.suppress(AttnError):
             reported = folder.read_json("progress.json")
     ended, running = reported.get("ended"), reported.get("running")
-    driver = driver_of(state)
-    if driver == "elsewhere" and is_silent(folder, state):
-        driver = "gone"
+    driver = run_driver(folder, state)
     current = driver in ("here", "elsewhere") and reported_since(reported, state)
     about, trials = about_run(folder, state), reported.get("trials")
     if about.trials is None and isinstance(trials, int) and trials > 0:  # a grid, whose config gives no number

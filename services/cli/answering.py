@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from attn.boot_clock import Moment
-from attn.driver_process import Driver, driver_of, end_driver, process_text
+from attn.driver_process import Driver, end_driver, gone_text, process_text
 from attn.errors import AttnError, RunError
 from attn.run_state import BROKEN, RunState
+from jobs.runs.heartbeat import run_driver
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of, reported_since
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
@@ -160,7 +161,7 @@ class LocalRun:
         """As `entry.driver`; a trial that waits for its next turn is driven by its sweep."""
         if entry.state.state != "waiting" or (sweep := parent_of(self.folder, entry.state)) is None:
             return entry.driver
-        return driver_of(sweep.state()) or "gone"
+        return run_driver(sweep, sweep.state()) or "gone"
 
     def log(self, offset: int, *, follow: bool) -> Iterator[bytes]:
         """Pieces of its log from a byte offset on.
@@ -175,7 +176,7 @@ class LocalRun:
                 f"`attn status {self.folder.reference}` says how far it is"
             )
         while True:
-            running = driver_of(self.folder.state()) in ("here", "elsewhere")
+            running = run_driver(self.folder, self.folder.state()) in ("here", "elsewhere")
             data, whole = read_log(path, offset, ended=not running)
             offset += len(data)
             if data:
@@ -202,9 +203,9 @@ class LocalRun:
                 raise RunError(
                     f"run {name!r} is a stage of a pipeline: `attn cancel {parent.reference}` ends all of it"
                 )
-        driver = driver_of(state)
+        driver = run_driver(self.folder, state)
         if driver == "gone":
-            raise RunError(f"run {name!r} is interrupted: its process has ended already; {resuming} goes on with it")
+            raise RunError(f"run {name!r} is interrupted: {gone_text(state)}; {resuming} goes on with it")
         if driver == "elsewhere":
             raise RunError(
                 f"run {name!r} is driven by {process_text(state)}, which this machine cannot reach: "

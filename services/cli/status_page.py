@@ -90,7 +90,7 @@ class StatusPage:
 
 def page_of_run(local: LocalRun, entry: RunEntry) -> StatusPage:
     """The page of a run by its own files."""
-    from attn.driver_process import driver_of, process_text, shown_stages
+    from attn.driver_process import gone_text, process_text, shown_stages
     from jobs.runs.listing import parent_of
 
     state, running = entry.state, entry.driver in ("here", "elsewhere")
@@ -100,9 +100,7 @@ def page_of_run(local: LocalRun, entry: RunEntry) -> StatusPage:
         "here": f"process {state.pid} of this machine",
         "elsewhere": f"{process_text(state)}, which this machine cannot see",
     }
-    silent = driver_of(state) == "elsewhere"
-    ended_as = f"{process_text(state)} was not heard of for minutes" if silent else "its process has ended"
-    gone = f"{ended_as}; {whole.resuming} goes on with it" if entry.driver == "gone" else ""
+    gone = f"{gone_text(state)}; {whole.resuming} goes on with it" if entry.driver == "gone" else ""
     return StatusPage(
         run=state.id,
         kind=state.kind or "",

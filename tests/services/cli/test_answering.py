@@ -99,7 +99,7 @@ def test_now_kills_it_and_leaves_it_interrupted(attn: Any, tmp_path: Path, drive
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"process": "another boot:1"}, "run 'r' is interrupted: its process has ended already; `attn resume"),
+        ({"process": "another boot:1"}, "run 'r' is interrupted: its process has ended; `attn resume"),
         ({"process": None}, "run.json does not say which process that is"),
         ({"process": 12345, "born": "x"}, "run.json does not say which process that is"),
         ({"process": None, "born": "now"}, "run.json does not say which process that is"),
