@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("attn.training",),
     ("attn.segmentation",),
     ("attn.prediction",),
+    ("attn.annotations",),
     ("attn.registry",),
     ("attn.trained_model",),
     ("attn.runs",),

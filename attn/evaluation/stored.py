@@ -5,7 +5,7 @@ Shapes: H0×W0 image, h×w grid of the store.
 
 from __future__ import annotations
 
-__all__ = ["evaluate_stored"]
+__all__ = ["evaluate_stored", "maps_at_size"]
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -132,13 +132,14 @@ def _maps(
         for label in (*given, *(label for label in likely if label in rows))
         if label not in stored
     }
-    at_size = empty | _at_size(stored, size)
+    at_size = empty | maps_at_size(stored, size)
     if apart is None:
         return at_size, None
-    return at_size, {label: empty[label] for label in likely if label in empty} | _at_size(apart, size)
+    return at_size, {label: empty[label] for label in likely if label in empty} | maps_at_size(apart, size)
 
 
-def _at_size(maps: Mapping[int, NDArray[Any]], size: tuple[int, int]) -> dict[int, NDArray[np.float32]]:
+def maps_at_size(maps: Mapping[int, NDArray[Any]], size: tuple[int, int]) -> dict[int, NDArray[np.float32]]:
+    """Stored maps (h, w) resized to an image of `size` (H0, W0), each divided by its maximum there."""
     if not maps:
         return {}
     maps_Nhw = torch.from_numpy(np.stack(list(maps.values()))).float()

@@ -14,6 +14,7 @@ from services.cli import (
     compare,
     doctor,
     explain,
+    export,
     init,
     inspect,
     jobs,
@@ -84,6 +85,7 @@ app.command()(runs.maps)
 app.command(cls=RootCommand)(listing.ls)
 app.command(cls=RootCommand)(show.show)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command(cls=RootCommand)(repro.repro)
 app.command(cls=RootCommand)(repro.diff)
 app.command()(init.init)
