@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -39,16 +40,20 @@ def _heads(method: str, heads: Iterable[str]) -> list[str]:
 
 
 METHODS = sorted(MethodConfig.members)
-# By network, because the last few initialised networks are kept.
-CASES = [
-    (method, name, head, exclusive)
-    for name in [*architectures(), *THIN]
-    for network_head in architecture(name).heads
-    for method in METHODS
-    for number, head in enumerate(_heads(method, architecture(name).heads))
-    if head == network_head
-    for exclusive in ((False, True) if number == 0 else (False,))
-]
+NETWORKS = [*architectures(), *THIN]
+
+
+def _cases() -> Iterator[tuple[str, str, str, bool]]:
+    """Every method on every network once, with heads and exclusive classes in turn: each pair of the four is there."""
+    for row, name in enumerate(NETWORKS):
+        for column, method in enumerate(METHODS):
+            heads = _heads(method, architecture(name).heads)
+            turn = row + column
+            yield method, name, heads[turn % len(heads)], bool(turn // len(heads) % 2)
+
+
+# By network and head, because the last few initialised networks are kept.
+CASES = sorted(_cases(), key=lambda case: (NETWORKS.index(case[1]), case[2]))
 
 
 def _method(name: str) -> Method:
@@ -100,6 +105,19 @@ def _batch(network: Network, method_name: str, *, exclusive: bool = False) -> Ba
 def _hooks(network: Network) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in network.modules() for kind in kinds)
+
+
+def test_each_pair_of_what_a_case_is_made_of_is_in_one() -> None:
+    every = {
+        (method, name, head, exclusive)
+        for method in METHODS
+        for name in NETWORKS
+        for head in _heads(method, architecture(name).heads)
+        for exclusive in (False, True)
+    }
+    for one, other in combinations(range(4), 2):
+        pairs = {(case[one], case[other]) for case in CASES}
+        assert {(case[one], case[other]) for case in every} - pairs == set()
 
 
 @pytest.mark.parametrize(("method_name", "name", "head", "exclusive"), CASES)
