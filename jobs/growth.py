@@ -24,7 +24,7 @@ from attn.runs.result import JsonResult
 from attn.runs.texts import LOCAL_TEXTS
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
-from jobs.scoring.targets import store_config, store_hint
+from jobs.scoring.found_store import store_config, store_hint
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jobs.refined_maps import RefineWork, refine_store
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
 from jobs.runs.open_model import model_lookup, with_run_name
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.scoring.targets import find_store, store_config
+from jobs.scoring.found_store import find_store, store_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def load(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
 def _open(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
     clock = time.monotonic()
     if located := find_store(target, overrides):
-        location, version = located
+        location = located.location
         fields = of_maps(overrides)
         parsed = [parse_override(text) for text in fields]
         if any(not isinstance(one, Fault) and one == (("output", "kind"), "png") for one in parsed):
@@ -142,8 +142,8 @@ def _open(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
                 f"{target} is a map store: say how its maps are to be refined, as in maps.refine.name=pamr "
                 "(`attn store export` writes them as they are)"
             )
-        config = store_config(StoredMapsConfig, location, fields)
-        return StoredMapsJob.open(target, location, version, config)
+        config = store_config(StoredMapsConfig, location, fields, run=located.run)
+        return StoredMapsJob.open(target, location, located.version, config)
     model = target
     with open_model(model, model_lookup(overrides)) as bundle:
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")

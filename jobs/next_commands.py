@@ -87,11 +87,11 @@ def _whole(state: RunState) -> str:
 
 def _of_store(folder: RunFolder, location: str) -> list[NextCommand]:
     """Commands on the map store that the run has written."""
-    store = shlex.quote(location)
+    store, name = shlex.quote(location), shlex.quote(folder.reference)
     root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
-    return [
-        NextCommand("score the maps", f"attn evaluate {store}{root}"),
-        NextCommand("refine them", f"attn maps {store} maps.refine.name=pamr{root}"),
+    return [  # a store elsewhere does not say which data its maps are of; the run does
+        NextCommand("score the maps", f"attn evaluate {name}{root}"),
+        NextCommand("refine them", f"attn maps {name} maps.refine.name=pamr{root}"),
         NextCommand("write them as PNGs", f"attn store export {store} FOLDER --format png"),
     ]
 

@@ -7,31 +7,26 @@ __all__ = [
     "ModelTarget",
     "StoreTarget",
     "evaluate_model",
-    "find_store",
     "open_target",
     "resolve_config",
-    "store_config",
-    "store_hint",
 ]
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from attn import progress, store
-from attn.config.base import Config, is_remote, local_path
-from attn.config.document import Document, dump_values, read_document
-from attn.config.resolve import override, resolve
+from attn.config.document import dump_values, read_document
+from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
-from attn.data.soft_labels import OTHER_DATA, StoredMaps, open_maps
+from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
-from attn.errors import AttnError, ConfigError, DataError, Fault
+from attn.errors import DataError
 from attn.evaluation.evaluate import evaluate
 from attn.evaluation.faithfulness import Faithfulness
 from attn.evaluation.inference import ImageMaps
@@ -40,7 +35,6 @@ from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import Evaluation
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
-from attn.files.locations import beside, read_bytes
 from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
@@ -61,11 +55,10 @@ from jobs.runs.open_model import (
     scored_split,
     with_run_name,
 )
-from jobs.runs.run_folder import RunFolder, is_run_id
+from jobs.scoring.found_store import FoundStore, find_store, store_config, store_hint
 from jobs.scoring.plain_scores import PlainScores, is_other_data
 from jobs.scoring.scored_data import describe_data, other_outputs
 
-C = TypeVar("C", bound=Config)
 Observe = Callable[[ImageMaps], None]
 
 
@@ -281,7 +274,7 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
     overrides = with_data(overrides, LOCAL_TEXTS)
     with progress.reading(target := with_run_name(target)):
         located = find_store(target, overrides)
-        return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
+        return _store_target(target, located, overrides) if located else _model_target(target, overrides)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateModelConfig:
@@ -309,70 +302,9 @@ def _model_target(model: str, overrides: list[str]) -> ModelTarget:
     return replace(target, load_seconds=time.monotonic() - clock)
 
 
-def find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
-    """Location and version of a map store, if that is what is meant."""
-    name, version = target, None
-    if named := re.fullmatch(r"(.+)@(\d+)", target):
-        name, version = named[1], int(named[2])
-    name = local_path(name).rstrip("/")
-    for location in (name, f"{model_lookup(overrides).root}/{name}"):
-        if (not is_remote(location) or "/" in location.removeprefix("s3://")) and transfer.exists(
-            f"{location}/store.json"
-        ):
-            return location, version
-    return (written, version) if (written := _store_of_maps_run(name, model_lookup(overrides).root)) else None
-
-
-def _store_of_maps_run(name: str, root: str) -> str | None:
-    """The store that a run of `attn maps` has written, by the run's name or folder."""
-    try:
-        folder = RunFolder.of(name, root)
-        state = folder.state() if is_run_id(folder.run_id) and folder.exists() else None
-    except AttnError:  # a damaged run: what is said of models then names it
-        return None
-    written = state.store if state is not None and state.kind == "maps" else None
-    return written if written is not None and transfer.exists(f"{written}/store.json") else None
-
-
-def _store_target(target: str, location: str, version: int | None, overrides: list[str]) -> StoreTarget:
-    config = store_config(EvaluateStoreConfig, location, overrides)
-    return StoreTarget.open(target, location, version, config)
-
-
-def store_config(kind: type[C], location: str, overrides: list[str]) -> C:
-    """The config of a job on a store's maps: the data of the run in whose folder it lies, changed by the overrides.
-
-    Raises:
-        ConfigError: With all faults. It says so where neither that run nor the overrides name the data.
-    """
-    text: dict[str, Any] = {"tracking": {"enabled": False}}
-    name, values = _run_of_store(location)
-    text |= {"data": values["data"]} if "data" in values else {}
-    given = Document()
-    override(given, overrides)
-    if "data" not in {*text, *given.values} and not given.unread:
-        raise ConfigError([Fault(location, "it is not known which data these maps are of: the store lies in no run's "
-                                 "folder", "add data=FILE, or data.source=... data.root=...")])  # fmt: skip
-    return resolve(kind, dump_values(text), name, overrides)
-
-
-def store_hint(location: str, split: str) -> str:
-    """What to do where a store lacks images of a split: says which split it has, if a run's folder tells."""
-    data = _run_of_store(location)[1].get("data")
-    own = data.get("split") if isinstance(data, dict) else None
-    if own is None or own == split:
-        return OTHER_DATA
-    return (
-        f"the run of this store was on data.split={own}: without data.split={split} these maps are used; "
-        f"`attn maps MODEL data.split={split}` makes maps of the other images"
-    )
-
-
-def _run_of_store(location: str) -> tuple[str, dict[str, Any]]:
-    """The file and the values of the config of the run in whose folder a store lies; without one, it and no values."""
-    if not transfer.exists(file := beside(location, "config.yaml")):
-        return location, {}
-    return file, read_document(read_bytes(file).decode(), file).values
+def _store_target(target: str, found: FoundStore, overrides: list[str]) -> StoreTarget:
+    config = store_config(EvaluateStoreConfig, found.location, overrides, run=found.run)
+    return StoreTarget.open(target, found.location, found.version, config)
 
 
 def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:

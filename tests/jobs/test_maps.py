@@ -110,8 +110,8 @@ def test_stored_maps_score_as_the_models_own(root: Path) -> None:
     assert (by_name.described["maps"], by_name.described["version"]) == (written.store, written.store_version)
     commands = [one.command for one in show.run(written.run_id, root=str(root)).next]
     assert commands[:3] == [
-        f"attn evaluate {written.store} --root {root}",
-        f"attn maps {written.store} maps.refine.name=pamr --root {root}",
+        f"attn evaluate {written.folder} --root {root}",
+        f"attn maps {written.folder} maps.refine.name=pamr --root {root}",
         f"attn store export {written.store} FOLDER --format png",
     ]  # fmt: skip
     assert stored.scores.keys() == own.scores.keys()
@@ -265,6 +265,11 @@ def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) 
         evaluate.run(evaluate.load(location, [*data, "data.count=6"]))
     with pytest.raises(ConfigError, match="it is not known which data these maps are of"):
         evaluate.run(evaluate.load(location, [f"root={root}"]))
+    named = [one.command.split()[2] for one in show.run(written.run_id, root=str(root)).next[:2]]
+    assert named == [written.folder] * 2, "the run knows the data"
+    assert evaluate.load(named[0], [f"root={root}"]).described["maps"] == location
+    refined = load(named[1], [f"root={root}", "maps.refine.name=pamr"])
+    assert refined.config.data == load("first", [f"root={root}", "data.count=4"]).config.data
     with pytest.raises(ConfigError, match=r"input is not a known field"):
         evaluate.run(evaluate.load(location, [*data, "data.count=4", "input.size=5"]))
     with pytest.raises(store.VersionError, match="no version 7"):
