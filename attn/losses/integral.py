@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from attn.maps.pairs import check_multi_hot
 
-Absent = Literal["negative", "ignore"]
+Absent = Literal["negative", "constrain", "ignore"]
 
 POSITIVE = 0.001
 """Positions with p above this value count as attended, as in the published code; OAA eq. 7 and 8 say 0."""
@@ -31,7 +31,8 @@ def integral_cross_entropy(
         soft_labels_BChw: p in [0, 1]; values of absent classes are ignored.
         multi_hot_BC: The present classes of each image.
         absent: `negative`: mean over all positions of all classes, with p = 0 for absent ones (published code).
-            `ignore`: sum over the present classes of their means over positions (the paper's text).
+            `constrain`: sum over all classes of their means over positions. `ignore`: this sum over the present
+            classes only (the paper's text).
 
     Returns:
         Mean over images.
@@ -43,7 +44,7 @@ def integral_cross_entropy(
     loss_BChw = functional.binary_cross_entropy_with_logits(logits_BChw, p_BChw, reduction="none")
     if absent == "negative":
         return _mean(loss_BChw.flatten(1).mean(dim=1))
-    return _mean((loss_BChw.flatten(2).mean(dim=2) * present_BC).sum(dim=1))
+    return _mean(_sum_over_classes(loss_BChw.flatten(2).mean(dim=2), present_BC, absent))
 
 
 def integral_hybrid(
@@ -58,7 +59,8 @@ def integral_hybrid(
         soft_labels_BChw: p in [0, 1]; values of absent classes are ignored.
         multi_hot_BC: The present classes of each image.
         absent: `negative`: L₊ and L₋ are means over the positions of all classes together, with p = 0 for absent ones
-            (published code). `ignore`: sum of L₊ + L₋ over the present classes (OAA eq. 9).
+            (published code). `constrain`: sum over all classes of each one's L₊ + L₋ (OAA eq. 9 as printed). `ignore`:
+            this sum over the present classes only (the paper's text).
 
     Returns:
         Mean over images.
@@ -72,7 +74,11 @@ def integral_hybrid(
     constrain_BChw = -functional.logsigmoid(-logits_BChw)
     pooled = 1 if absent == "negative" else 2
     loss = _mean_where(enhance_BChw, attended_BChw, pooled) + _mean_where(constrain_BChw, ~attended_BChw, pooled)
-    return _mean(loss if absent == "negative" else (loss * present_BC).sum(dim=1))
+    return _mean(loss if absent == "negative" else _sum_over_classes(loss, present_BC, absent))
+
+
+def _sum_over_classes(loss_BC: Tensor, present_BC: Tensor, absent: Absent) -> Tensor:
+    return (loss_BC * present_BC if absent == "ignore" else loss_BC).sum(dim=1)
 
 
 def _mean_where(values_BChw: Tensor, chosen_BChw: Tensor, from_dim: int) -> Tensor:

@@ -35,8 +35,9 @@ class OaaPlusConfig(MethodConfig):
         maps: The map store of an OAA run on the same data.
         version: A committed version; by default the newest when the run begins, which the run's record then names.
         integral_loss: `hybrid` (OAA eq. 7-9), or `mce`: multi-label cross-entropy (OAA eq. 6), the paper's ablation.
-        absent_classes: `negative`: absent classes are unattended everywhere (published code). `ignore`: only present
-            classes are trained (the paper's text).
+        absent_classes: `negative`: absent classes are unattended everywhere, and means are over the positions of all
+            classes together (published code). `constrain`: unattended too, but each class has means of its own, which
+            are added: the sum over all C of OAA eq. 9. `ignore`: only present classes are trained (the paper's text).
         map_kind: Kind of map in evaluation. `cam`: the positive part of the class map (published code). `integral`: its
             sigmoid q, which also ranks positions with q below one half.
     """
@@ -46,7 +47,7 @@ class OaaPlusConfig(MethodConfig):
     maps: Location
     version: int | None = Field(default=None, ge=1)
     integral_loss: Literal["hybrid", "mce"] = "hybrid"
-    absent_classes: Literal["negative", "ignore"] = "negative"
+    absent_classes: Literal["negative", "constrain", "ignore"] = "negative"
     map_kind: MapKind = "cam"
 
     @property

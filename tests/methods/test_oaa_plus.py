@@ -42,7 +42,7 @@ def _batch() -> Batch:
     return Batch((0, 1, 2), (), torch.randn(3, 3, 32, 32), labels, (), *empty, soft_labels=maps)
 
 
-@pytest.mark.parametrize("absent", ["negative", "ignore"])
+@pytest.mark.parametrize("absent", ["negative", "constrain", "ignore"])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_loss_is_that_of_the_class_maps(kind: str, absent: Any) -> None:
     batch, network = _batch(), _network()

@@ -11,7 +11,7 @@ import torch
 
 from attn.losses import integral_cross_entropy, integral_hybrid
 
-ABSENT: tuple[Literal["negative", "ignore"], ...] = ("negative", "ignore")
+ABSENT: tuple[Literal["negative", "constrain", "ignore"], ...] = ("negative", "constrain", "ignore")
 LOSSES = {"cross_entropy": integral_cross_entropy, "hybrid": integral_hybrid}
 
 
@@ -48,8 +48,8 @@ def _reference(kind: str, f: np.ndarray, p: np.ndarray, labels: np.ndarray, abse
         if absent == "negative":
             total += EQUATIONS[kind](f[image].ravel().tolist(), p_image.ravel().tolist())
         else:
-            for present in np.flatnonzero(labels[image]):
-                total += EQUATIONS[kind](f[image, present].ravel().tolist(), p_image[present].ravel().tolist())
+            for c in range(len(p_image)) if absent == "constrain" else np.flatnonzero(labels[image]):
+                total += EQUATIONS[kind](f[image, c].ravel().tolist(), p_image[c].ravel().tolist())
     return total / len(f)
 
 
@@ -109,7 +109,7 @@ def test_ignored_classes_have_no_gradient_and_negative_ones_do() -> None:
             loss(given, p, labels, absent=absent).backward()
             assert given.grad is not None
             moved_BC = given.grad.abs().amax(dim=(2, 3)) > 0
-            assert bool(moved_BC[absent_BC].any()) == (absent == "negative")
+            assert bool(moved_BC[absent_BC].any()) == (absent != "ignore")
 
 
 def test_the_hybrid_loss_never_pulls_an_attended_position_down() -> None:
