@@ -10,6 +10,7 @@ __all__ = ["Batch", "Box", "Example", "Record", "Sample", "collate", "make_box"]
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -134,7 +135,7 @@ class Batch:
     Attributes:
         images: float32 (B, 3, H, W).
         labels: float32 (B, C) multi-hot.
-        region_pairs: int64 (M, 2): rows (image, class), ordered by image, then class.
+        region_pairs: int64 (M, 2): rows (image, class), ordered by image, then class; on the host.
         regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 if no image is supervised.
         saliency: float32 (B, H, W) in [0, 1], or None.
         cues: uint8 (B, h, w), or None.
@@ -168,14 +169,23 @@ class Batch:
     def image_ids(self) -> tuple[str, ...]:
         return tuple(record.image_id for record in self.records)
 
+    @cached_property
+    def host_labels(self) -> Tensor:
+        """`labels` on the host, where no one waits for a device to read them."""
+        return self.labels.cpu()
+
+    @cached_property
+    def pairs(self) -> Tensor:
+        """int64 (N, 2) on the host: the pairs (image, class) of `labels`, ordered by image, then class."""
+        return self.host_labels.nonzero()
+
     def to(self, device: torch.device, *, channels_last: bool = False) -> Self:
-        """A copy of the batch with its tensors on a device."""
+        """A copy of the batch with its tensors on a device, except those that the host reads."""
         layout = torch.channels_last if channels_last else torch.preserve_format
-        return replace(
+        moved = replace(
             self,
             images=self.images.to(device, non_blocking=True, memory_format=layout),
             labels=self.labels.to(device, non_blocking=True),
-            region_pairs=self.region_pairs.to(device, non_blocking=True),
             regions=self.regions.to(device, non_blocking=True),
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
             cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
@@ -185,6 +195,8 @@ class Batch:
             else self.source_batch.to(device, channels_last=channels_last),
             scaled=tuple(one.to(device, non_blocking=True, memory_format=layout) for one in self.scaled),
         )
+        moved.__dict__["host_labels"] = self.host_labels
+        return moved
 
     def pin_memory(self) -> Self:
         """A copy of the batch in page-locked memory; called by PyTorch's DataLoader."""

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attn.maps.pairs import check_multi_hot
+from attn.maps.pairs import require_multi_hot
 
 GateRule = Literal["strict", "top_k"]
 
@@ -36,7 +36,7 @@ def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "st
     if probabilities_BC.ndim != 2 or probabilities_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(probabilities_BC.shape)} and {tuple(multi_hot_BC.shape)}"
         raise ValueError(f"probabilities and labels must both have the shape (B, C), not {shapes}")
-    check_multi_hot(multi_hot_BC)
+    require_multi_hot(multi_hot_BC)
     if not bool(((probabilities_BC >= 0) & (probabilities_BC <= 1)).all()):
         low, high = probabilities_BC.min().item(), probabilities_BC.max().item()
         raise ValueError(f"probabilities must be in [0, 1]; they range from {low} to {high}")

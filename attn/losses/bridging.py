@@ -12,6 +12,8 @@ __all__ = ["adversarial_loss", "attention_constraint", "discriminator_loss"]
 from torch import Tensor
 from torch.nn import functional
 
+from attn.maps.checks import or_nan, refuse
+
 
 def attention_constraint(maps_Nhw: Tensor, saliency_Nhw: Tensor) -> Tensor:
     """L_ac: squared difference between the map of an image's only class and its saliency map (AttnBN eq. 3).
@@ -31,10 +33,13 @@ def attention_constraint(maps_Nhw: Tensor, saliency_Nhw: Tensor) -> Tensor:
         raise ValueError(f"maps and saliency must both have the shape (N, h, w), not {shapes}")
     if maps_Nhw.numel() == 0:
         return maps_Nhw.sum()
-    if not bool(((saliency_Nhw >= 0) & (saliency_Nhw <= 1)).all()):
-        low, high = saliency_Nhw.min().item(), saliency_Nhw.max().item()
-        raise ValueError(f"saliency must be in [0, 1]; it ranges from {low} to {high}")
-    return (maps_Nhw - saliency_Nhw.to(maps_Nhw.dtype)).square().mean()
+    invalid = refuse(
+        ~((saliency_Nhw >= 0) & (saliency_Nhw <= 1)),
+        lambda: (
+            f"saliency must be in [0, 1]; it ranges from {saliency_Nhw.min().item()} to {saliency_Nhw.max().item()}"
+        ),
+    )
+    return or_nan((maps_Nhw - saliency_Nhw.to(maps_Nhw.dtype)).square().mean(), invalid)
 
 
 def discriminator_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:

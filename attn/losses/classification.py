@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from attn.data.class_weights import ClassWeights
+from attn.maps.checks import or_nan, refuse
 from attn.maps.pairs import check_multi_hot
 
 
@@ -31,18 +32,16 @@ def classification_loss(
     """
     if not exclusive:
         return multilabel_soft_margin(logits_BC, multi_hot_BC, weights=weights)
-    _check(logits_BC, multi_hot_BC)
+    invalid = _check(logits_BC, multi_hot_BC)
     if logits_BC.numel() == 0:
         return logits_BC.sum()
     counts_B = multi_hot_BC.sum(dim=1)
-    if bool((counts_B != 1).any()):
-        row = int((counts_B != 1).nonzero()[0])
-        raise ValueError(f"exclusive classes need exactly one class per image; image {row} has {int(counts_B[row])}")
+    several = refuse(counts_B != 1, lambda: _not_exclusive(counts_B))
     classes_B = multi_hot_BC.argmax(dim=1)
     if weights is None:
-        return functional.cross_entropy(logits_BC, classes_B)
+        return or_nan(functional.cross_entropy(logits_BC, classes_B), invalid, several)
     losses_B = functional.cross_entropy(logits_BC, classes_B, reduction="none")
-    return (losses_B * weights.of_images(multi_hot_BC)).mean()
+    return or_nan((losses_B * weights.of_images(multi_hot_BC)).mean(), invalid, several)
 
 
 def class_probabilities(logits_BC: Tensor, *, exclusive: bool) -> Tensor:
@@ -59,15 +58,21 @@ def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor, *, weights: 
     Raises:
         ValueError: The shapes differ, or the labels are not zeros and ones.
     """
-    _check(logits_BC, multi_hot_BC)
+    invalid = _check(logits_BC, multi_hot_BC)
     if logits_BC.numel() == 0:
         return logits_BC.sum()
     weights_BC = None if weights is None else weights.of_pairs(multi_hot_BC)
-    return functional.binary_cross_entropy_with_logits(logits_BC, multi_hot_BC.to(logits_BC.dtype), weight=weights_BC)
+    labels_BC = multi_hot_BC.to(logits_BC.dtype)
+    return or_nan(functional.binary_cross_entropy_with_logits(logits_BC, labels_BC, weight=weights_BC), invalid)
 
 
-def _check(logits_BC: Tensor, multi_hot_BC: Tensor) -> None:
+def _not_exclusive(counts_B: Tensor) -> str:
+    row = int((counts_B != 1).nonzero()[0])
+    return f"exclusive classes need exactly one class per image; image {row} has {int(counts_B[row])}"
+
+
+def _check(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor | None:
     if logits_BC.ndim != 2 or logits_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(logits_BC.shape)} and {tuple(multi_hot_BC.shape)}"
         raise ValueError(f"logits and labels must both have the shape (B, C), not {shapes}")
-    check_multi_hot(multi_hot_BC)
+    return check_multi_hot(multi_hot_BC)

@@ -7,15 +7,17 @@ Shapes: B images, C classes, N maps, h×w map.
 
 from __future__ import annotations
 
-__all__ = ["attention_consistency", "confusing_class", "soft_iou", "target_mask"]
+__all__ = ["attention_consistency", "confusing_class", "highest_absent", "soft_iou", "target_mask"]
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from attn.maps.checks import or_nan, refuse
 from attn.maps.class_maps import check_maps
-from attn.maps.pairs import check_multi_hot
+from attn.maps.pairs import require_multi_hot
 
 
 def target_mask(last_maps_Nhw: Tensor, *, scale: float = 100.0, fraction: float = 0.55) -> Tensor:
@@ -55,11 +57,11 @@ def soft_iou(target_Nhw: Tensor, confusing_Nhw: Tensor, mask_Nhw: Tensor) -> Ten
     Raises:
         ValueError: A shape, dtype or range does not fit.
     """
-    _check("target and confusing maps", (target_Nhw, confusing_Nhw), mask_Nhw)
+    invalid = _check("target and confusing maps", (target_Nhw, confusing_Nhw), mask_Nhw)
     if len(target_Nhw) == 0:
         return (target_Nhw + confusing_Nhw).sum()
     shared_N = (torch.minimum(target_Nhw, confusing_Nhw) * mask_Nhw).sum(dim=(1, 2))
-    return _share(2 * shared_N, (target_Nhw + confusing_Nhw).sum(dim=(1, 2))).mean()
+    return or_nan(_share(2 * shared_N, (target_Nhw + confusing_Nhw).sum(dim=(1, 2))).mean(), *invalid)
 
 
 def attention_consistency(inner_Nhw: Tensor, mask_Nhw: Tensor, *, alpha: float = 1.0) -> Tensor:
@@ -76,12 +78,13 @@ def attention_consistency(inner_Nhw: Tensor, mask_Nhw: Tensor, *, alpha: float =
     Raises:
         ValueError: A shape, dtype or range does not fit.
     """
-    _check("inner maps", (inner_Nhw,), mask_Nhw)
+    invalid = _check("inner maps", (inner_Nhw,), mask_Nhw)
     if not math.isfinite(alpha):
         raise ValueError(f"alpha must be a finite number, not {alpha}")
     if len(inner_Nhw) == 0:
         return inner_Nhw.sum()
-    return (alpha - _share((inner_Nhw * mask_Nhw).sum(dim=(1, 2)), inner_Nhw.sum(dim=(1, 2)))).mean()
+    inside_N = _share((inner_Nhw * mask_Nhw).sum(dim=(1, 2)), inner_Nhw.sum(dim=(1, 2)))
+    return or_nan((alpha - inside_N).mean(), *invalid)
 
 
 def confusing_class(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
@@ -96,11 +99,16 @@ def confusing_class(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
     if logits_BC.ndim != 2 or logits_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(logits_BC.shape)} and {tuple(multi_hot_BC.shape)}"
         raise ValueError(f"logits and labels must both have the shape (B, C), not {shapes}")
-    check_multi_hot(multi_hot_BC)
+    require_multi_hot(multi_hot_BC)
     present_BC = multi_hot_BC > 0
     if bool((full := present_BC.all(dim=1)).any()):
         rows = full.nonzero().flatten().tolist()
         raise ValueError(f"images {rows} have all {logits_BC.shape[1]} classes, so no class can be the confusing one")
+    return highest_absent(logits_BC, present_BC)
+
+
+def highest_absent(logits_BC: Tensor, present_BC: Tensor) -> Tensor:
+    """The absent class of the highest score, int64 (B,); every image must have one."""
     # A score of -inf must not tie with the excluded classes.
     scores_BC = logits_BC.detach().clamp(min=torch.finfo(logits_BC.dtype).min)
     return scores_BC.masked_fill(present_BC, -math.inf).argmax(dim=1)
@@ -112,14 +120,24 @@ def _share(part_N: Tensor, whole_N: Tensor) -> Tensor:
     return torch.where(there, part_N, 0) / torch.where(there, whole_N, 1)
 
 
-def _check(what: str, maps: tuple[Tensor, ...], mask_Nhw: Tensor) -> None:
+def _check(what: str, maps: tuple[Tensor, ...], mask_Nhw: Tensor) -> list[Tensor | None]:
+    """Check the inputs; returns what `refuse` returned."""
+    refused: list[Tensor | None] = []
     for maps_Nhw in maps:
         check_maps(maps_Nhw)
         if maps_Nhw.shape != mask_Nhw.shape or maps_Nhw.shape != maps[0].shape:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (*maps, mask_Nhw))
             raise ValueError(f"{what} and mask must have one shape (N, h, w), not {shapes}")
-        if bool((maps_Nhw < 0).any()):
-            raise ValueError(f"{what} must not be negative; the smallest value is {maps_Nhw.min().item()}")
-    if bool(((mask_Nhw < 0) | (mask_Nhw > 1)).any()):
-        low, high = mask_Nhw.min().item(), mask_Nhw.max().item()
-        raise ValueError(f"the mask must be in [0, 1]; it ranges from {low} to {high}")
+        least = partial(_least, what, maps_Nhw)
+        refused.append(refuse(maps_Nhw < 0, least))
+    refused.append(
+        refuse(
+            (mask_Nhw < 0) | (mask_Nhw > 1),
+            lambda: f"the mask must be in [0, 1]; it ranges from {mask_Nhw.min().item()} to {mask_Nhw.max().item()}",
+        )
+    )
+    return refused
+
+
+def _least(what: str, maps_Nhw: Tensor) -> str:
+    return f"{what} must not be negative; the smallest value is {maps_Nhw.min().item()}"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attn.losses.confusion import confusing_class
+from attn.losses.confusion import highest_absent
 from attn.maps.combined import GradientMapKind, combined_attention
-from attn.maps.pairs import check_multi_hot
+from attn.maps.pairs import require_multi_hot
 from attn.models.output import Output
 
 
@@ -48,7 +48,7 @@ def confusion_maps(
 
     Args:
         output: The network's output for B images.
-        multi_hot_BC: The present classes of each image.
+        multi_hot_BC: The present classes of each image. On the host they spare it waiting for the network's device.
         kind: The kind of map.
         layers: Keys of `output.features`.
         weight_gradient: Keep the graph through the gradients: see `attn.maps.combined_attention`.
@@ -60,12 +60,14 @@ def confusion_maps(
     logits_BC = output.logits.detach()
     if logits_BC.shape != multi_hot_BC.shape:
         raise ValueError(f"labels must have the shape {tuple(logits_BC.shape)}, not {tuple(multi_hot_BC.shape)}")
-    check_multi_hot(multi_hot_BC)
+    require_multi_hot(multi_hot_BC)
     present_BC = multi_hot_BC > 0
     rows = (present_BC.any(dim=1) & ~present_BC.all(dim=1)).nonzero()[:, 0]
-    confusing = confusing_class(logits_BC[rows], present_BC[rows])
+    present_NC = present_BC[rows].to(logits_BC.device, non_blocking=True)
+    rows = rows.to(logits_BC.device, non_blocking=True)
+    confusing = highest_absent(logits_BC[rows], present_NC)
     sums_2BC = logits_BC.new_zeros((2, *logits_BC.shape))
-    sums_2BC[0, rows] = present_BC[rows].to(logits_BC.dtype)
+    sums_2BC[0, rows] = present_NC.to(logits_BC.dtype)
     sums_2BC[1, rows, confusing] = 1
     maps = combined_attention(output, sums_2BC, kind=kind, layers=layers, weight_gradient=weight_gradient)
     if len(rows) < len(logits_BC):

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from attn.maps.checks import or_nan, refuse
 from attn.maps.pairs import check_multi_hot
 
 Absent = Literal["negative", "constrain", "ignore"]
@@ -40,11 +41,11 @@ def integral_cross_entropy(
     Raises:
         ValueError: The shapes differ, or labels are out of range.
     """
-    p_BChw, present_BC = _checked(logits_BChw, soft_labels_BChw, multi_hot_BC)
+    p_BChw, present_BC, *invalid = _checked(logits_BChw, soft_labels_BChw, multi_hot_BC)
     loss_BChw = functional.binary_cross_entropy_with_logits(logits_BChw, p_BChw, reduction="none")
     if absent == "negative":
-        return _mean(loss_BChw.flatten(1).mean(dim=1))
-    return _mean(_sum_over_classes(loss_BChw.flatten(2).mean(dim=2), present_BC, absent))
+        return or_nan(_mean(loss_BChw.flatten(1).mean(dim=1)), *invalid)
+    return or_nan(_mean(_sum_over_classes(loss_BChw.flatten(2).mean(dim=2), present_BC, absent)), *invalid)
 
 
 def integral_hybrid(
@@ -68,13 +69,14 @@ def integral_hybrid(
     Raises:
         ValueError: The shapes differ, or labels are out of range.
     """
-    p_BChw, present_BC = _checked(logits_BChw, soft_labels_BChw, multi_hot_BC)
+    p_BChw, present_BC, *invalid = _checked(logits_BChw, soft_labels_BChw, multi_hot_BC)
     attended_BChw = p_BChw > POSITIVE
     enhance_BChw = -p_BChw * functional.logsigmoid(logits_BChw)
     constrain_BChw = -functional.logsigmoid(-logits_BChw)
     pooled = 1 if absent == "negative" else 2
     loss = _mean_where(enhance_BChw, attended_BChw, pooled) + _mean_where(constrain_BChw, ~attended_BChw, pooled)
-    return _mean(loss if absent == "negative" else _sum_over_classes(loss, present_BC, absent))
+    loss_B = loss if absent == "negative" else _sum_over_classes(loss, present_BC, absent)
+    return or_nan(_mean(loss_B), *invalid)
 
 
 def _sum_over_classes(loss_BC: Tensor, present_BC: Tensor, absent: Absent) -> Tensor:
@@ -91,8 +93,14 @@ def _mean(values_B: Tensor) -> Tensor:
     return values_B.mean() if len(values_B) else values_B.sum()
 
 
-def _checked(logits: Tensor, soft_labels: Tensor, multi_hot: Tensor) -> tuple[Tensor, Tensor]:
-    """Check the inputs. Returns p (B, C, h, w), 0 for absent classes, and the labels (B, C), in the logits' dtype."""
+def _checked(
+    logits: Tensor, soft_labels: Tensor, multi_hot: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Check the inputs.
+
+    Returns:
+        p (B, C, h, w), 0 for absent classes, and the labels (B, C), in the logits' dtype; then what `refuse` returned.
+    """
     if logits.ndim != 4 or logits.shape != soft_labels.shape or 0 in logits.shape[1:]:
         shapes = f"{tuple(logits.shape)} and {tuple(soft_labels.shape)}"
         raise ValueError(f"logits and soft labels must both have the shape (B, C, h, w), not {shapes}")
@@ -100,9 +108,10 @@ def _checked(logits: Tensor, soft_labels: Tensor, multi_hot: Tensor) -> tuple[Te
         raise ValueError(f"logits must be floating-point numbers, not {logits.dtype}")
     if multi_hot.shape != logits.shape[:2]:
         raise ValueError(f"labels must have the shape {tuple(logits.shape[:2])}, not {tuple(multi_hot.shape)}")
-    check_multi_hot(multi_hot)
-    if soft_labels.numel() and not bool(((soft_labels >= 0) & (soft_labels <= 1)).all()):
-        low, high = soft_labels.min().item(), soft_labels.max().item()
-        raise ValueError(f"soft labels must be in [0, 1]; they range from {low} to {high}")
+    wrong = check_multi_hot(multi_hot)
+    outside = refuse(
+        ~((soft_labels >= 0) & (soft_labels <= 1)),
+        lambda: f"soft labels must be in [0, 1]; they range from {soft_labels.min()} to {soft_labels.max()}",
+    )
     present_BC = multi_hot.to(logits.dtype)
-    return soft_labels.to(logits.dtype) * present_BC[..., None, None], present_BC
+    return soft_labels.to(logits.dtype) * present_BC[..., None, None], present_BC, wrong, outside

@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from attn.maps.pairs import check_pairs
+from attn.maps.checks import or_nan, refuse
+from attn.maps.pairs import check_pairs, columns
 
 
 def soft_mask(maps: Tensor, *, scale: float, threshold: float) -> Tensor:
@@ -53,8 +54,8 @@ def erase(images_BCHW: Tensor, masks_NHW: Tensor, pairs_N2: Tensor) -> Tensor:
     expected = (len(pairs_N2), *images_BCHW.shape[2:])
     if masks_NHW.shape != expected:
         raise ValueError(f"masks must have the shape {expected}, one per pair, not {tuple(masks_NHW.shape)}")
-    images = images_BCHW[pairs_N2[:, 0].to(torch.int64)]
-    erased = images * (1 - masks_NHW)[:, None]
+    images_N, _ = columns(pairs_N2, images_BCHW.device)
+    erased = images_BCHW[images_N] * (1 - masks_NHW)[:, None]
     channels_last = images_BCHW.is_contiguous(memory_format=torch.channels_last) and not images_BCHW.is_contiguous()
     return erased.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
@@ -95,10 +96,12 @@ def external_supervision(maps_Nhw: Tensor, targets_Nhw: Tensor, pairs_N2: Tensor
         shapes = f"{tuple(maps_Nhw.shape)} and {tuple(targets_Nhw.shape)}"
         raise ValueError(f"maps and targets must both have the shape (N, h, w), not {shapes}")
     targets_Nhw = targets_Nhw.to(maps_Nhw.dtype)
-    if targets_Nhw.numel() and not bool(((targets_Nhw >= 0) & (targets_Nhw <= 1)).all()):
-        low, high = targets_Nhw.min().item(), targets_Nhw.max().item()
-        raise ValueError(f"targets must be in [0, 1]; they range from {low} to {high}")
-    return _mean_over_images((maps_Nhw - targets_Nhw).square().flatten(1).mean(dim=1), pairs_N2)
+    outside = refuse(
+        ~((targets_Nhw >= 0) & (targets_Nhw <= 1)),
+        lambda: f"targets must be in [0, 1]; they range from {targets_Nhw.min().item()} to {targets_Nhw.max().item()}",
+    )
+    loss = _mean_over_images((maps_Nhw - targets_Nhw).square().flatten(1).mean(dim=1), pairs_N2)
+    return or_nan(loss, outside)
 
 
 def _mean_over_images(values_N: Tensor, pairs_N2: Tensor) -> Tensor:
@@ -108,4 +111,4 @@ def _mean_over_images(values_N: Tensor, pairs_N2: Tensor) -> Tensor:
     if len(values_N) == 0:
         return values_N.sum()
     images, row, count = torch.unique(pairs_N2[:, 0], return_inverse=True, return_counts=True)
-    return (values_N / count[row]).sum() / len(images)
+    return (values_N / count[row].to(values_N.device, non_blocking=True)).sum() / len(images)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from attn.maps.checks import or_nan, refuse
 from attn.maps.pairs import check_multi_hot
 
 PROBABILITY_FLOOR = 1e-4
@@ -32,7 +33,7 @@ def floored_log_softmax(logits_BChw: Tensor, *, floor: float = PROBABILITY_FLOOR
     log_probs = functional.log_softmax(logits_BChw, dim=1)
     if floor == 0:
         return log_probs
-    raised = torch.logaddexp(log_probs, log_probs.new_tensor(math.log(floor)))
+    raised = torch.logaddexp(log_probs, log_probs.new_full((), math.log(floor)))
     return raised - math.log1p(logits_BChw.shape[1] * floor)
 
 
@@ -45,8 +46,8 @@ def seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> T
     Raises:
         ValueError: The shapes do not fit, or a cue is not a channel.
     """
-    loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
-    return _mean(_mean_where(loss_Bhw, cued_Bhw))
+    loss_Bhw, cued_Bhw, invalid = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
+    return or_nan(_mean(_mean_where(loss_Bhw, cued_Bhw)), invalid)
 
 
 def balanced_seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> Tensor:
@@ -61,10 +62,10 @@ def balanced_seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 
     Raises:
         ValueError: The shapes do not fit, or a cue is not a channel.
     """
-    loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
+    loss_Bhw, cued_Bhw, invalid = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
     background_Bhw = cues_Bhw == 0
     sides = _mean_where(loss_Bhw, cued_Bhw & background_Bhw) + _mean_where(loss_Bhw, cued_Bhw & ~background_Bhw)
-    return _mean(sides)
+    return or_nan(_mean(sides), invalid)
 
 
 def expansion(
@@ -89,18 +90,21 @@ def expansion(
         ValueError: The shapes do not fit, or a probability or decay is out of range.
     """
     _check_maps(probs_BChw, "probabilities")
-    if probs_BChw.numel() and not bool(((probs_BChw >= 0) & (probs_BChw <= 1)).all()):
-        raise ValueError(f"probabilities must be in [0, 1]; they range from {probs_BChw.min()} to {probs_BChw.max()}")
+    outside = refuse(
+        ~((probs_BChw >= 0) & (probs_BChw <= 1)),
+        lambda: f"probabilities must be in [0, 1]; they range from {probs_BChw.min()} to {probs_BChw.max()}",
+    )
     for decay in (decay_present, decay_background):
         if not 0 < decay <= 1:
             raise ValueError(f"a decay must be in (0, 1], not {decay}")
-    present_BC = _foreground(multi_hot_BC, probs_BChw)
+    present_BC, wrong = _foreground(multi_hot_BC, probs_BChw)
     probs_BCn = probs_BChw.flatten(2)
     tiny = torch.finfo(probs_BChw.dtype).tiny
     log_pooled_BC = _rank_pooling(probs_BCn[:, 1:], decay_present).clamp_min(tiny).log()
     log_free_BC = (1 - probs_BCn[:, 1:].amax(dim=2)).clamp_min(tiny).log()
     log_background_B = _rank_pooling(probs_BCn[:, 0], decay_background).clamp_min(tiny).log()
-    return _mean(-_mean_where(log_pooled_BC, present_BC) - _mean_where(log_free_BC, ~present_BC) - log_background_B)
+    loss_B = -_mean_where(log_pooled_BC, present_BC) - _mean_where(log_free_BC, ~present_BC) - log_background_B
+    return or_nan(_mean(loss_B), outside, wrong)
 
 
 def boundary(log_probs_BChw: Tensor, refined_probs_BChw: Tensor) -> Tensor:
@@ -118,25 +122,27 @@ def boundary(log_probs_BChw: Tensor, refined_probs_BChw: Tensor) -> Tensor:
         shapes = f"{tuple(refined_probs_BChw.shape)}, not {tuple(log_probs_BChw.shape)}"
         raise ValueError(f"refined probabilities have the shape {shapes}")
     refined = refined_probs_BChw.detach().to(log_probs_BChw.dtype)
-    if refined.numel() and not bool((refined >= 0).all()):
-        raise ValueError(f"a refined probability is {refined.min()}; none may be negative")
+    negative = refuse(~(refined >= 0), lambda: f"a refined probability is {refined.min()}; none may be negative")
     divergence_Bhw = (torch.xlogy(refined, refined) - refined * log_probs_BChw).sum(dim=1)
-    return _mean(divergence_Bhw.flatten(1).mean(dim=1))
+    return or_nan(_mean(divergence_Bhw.flatten(1).mean(dim=1)), negative)
 
 
-def _cue_losses(log_probs: Tensor, cues: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
-    """−log p of each pixel's cue (B, h, w), 0 without a cue; and a mask of the pixels with a cue."""
+def _cue_losses(log_probs: Tensor, cues: Tensor, ignore: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """−log p of each pixel's cue (B, h, w), 0 without a cue; a mask of the pixels with one; what `refuse` returned."""
     _check_maps(log_probs, "log-probabilities")
     if cues.shape != (len(log_probs), *log_probs.shape[2:]):
         raise ValueError(f"cues have the shape {tuple(cues.shape)}, log-probabilities {tuple(log_probs.shape)}")
     if cues.is_floating_point() or cues.dtype == torch.bool:
         raise ValueError(f"cues must be integers, not {cues.dtype}")
     cues, cued = cues.long(), cues != ignore
-    if bool((cued & ((cues < 0) | (cues >= log_probs.shape[1]))).any()):
-        low, high = int(cues[cued].min()), int(cues[cued].max())
-        raise ValueError(f"cues must be in [0, {log_probs.shape[1]}) or {ignore}; they range from {low} to {high}")
-    chosen = log_probs.gather(1, torch.where(cued, cues, 0)[:, None])[:, 0]
-    return torch.where(cued, -chosen, 0), cued
+    outside = cued & ((cues < 0) | (cues >= log_probs.shape[1]))
+    invalid = refuse(outside, lambda: _not_channels(cues[cued], log_probs.shape[1], ignore))
+    chosen = log_probs.gather(1, torch.where(cued & ~outside, cues, 0)[:, None])[:, 0]
+    return torch.where(cued, -chosen, 0), cued, invalid
+
+
+def _not_channels(cues: Tensor, channels: int, ignore: int) -> str:
+    return f"cues must be in [0, {channels}) or {ignore}; they range from {int(cues.min())} to {int(cues.max())}"
 
 
 def _rank_pooling(probs_n: Tensor, decay: float) -> Tensor:
@@ -147,15 +153,15 @@ def _rank_pooling(probs_n: Tensor, decay: float) -> Tensor:
     return (sorted_n * (weights / weights.sum()).to(probs_n.dtype)).sum(dim=-1)
 
 
-def _foreground(multi_hot: Tensor, probs: Tensor) -> Tensor:
+def _foreground(multi_hot: Tensor, probs: Tensor) -> tuple[Tensor, Tensor | None]:
     images, channels = probs.shape[:2]
-    check_multi_hot(multi_hot)
+    wrong = check_multi_hot(multi_hot)
     if multi_hot.shape == (images, channels):
         multi_hot = multi_hot[:, 1:]
     if multi_hot.shape != (images, channels - 1):
         shape = tuple(multi_hot.shape)
         raise ValueError(f"labels must have the shape {(images, channels - 1)}, without the background, not {shape}")
-    return multi_hot > 0
+    return multi_hot > 0, wrong
 
 
 def _mean_where(values_B: Tensor, chosen_B: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from attn.errors import ConfigError
 from attn.maps.class_maps import class_activation, class_probability
 from attn.maps.gradient import channel_attention, check_features, grad_cam, pixel_attention, weighted_sum
-from attn.maps.pairs import check_pairs
+from attn.maps.pairs import check_pairs, columns
 from attn.models.output import MapKind, Output
 
 BY_GRADIENT = {"grad_cam": grad_cam, "channel": channel_attention, "pixel": pixel_attention}
@@ -33,7 +33,7 @@ def attention(
 
     Args:
         output: The network's output for B images.
-        pairs_N2: Integer rows (image, class).
+        pairs_N2: int64 rows (image, class). On the host they spare it waiting for the network's device.
         kind: The kind of map.
         layer: A key of `output.features`.
         weight_gradient: Keep the graph through the weights of the map; otherwise they are constants for the optimiser.
@@ -70,8 +70,9 @@ def _closed_form(features: Tensor, weight_CK: Tensor, pairs: Tensor, kind: MapKi
     check_features(features)
     check_pairs(pairs, len(features), len(weight_CK))
     channels, positions = features.shape[1], features.shape[2] * features.shape[3]
-    weight = weight_CK.index_select(0, pairs[:, 1]).to(features.dtype)
+    images, classes = columns(pairs, features.device)
+    weight = weight_CK.index_select(0, classes).to(features.dtype)
     if kind == "channel":
         weight = weight.relu()
     divisor = {"cam": 1, "grad_cam": positions, "channel": positions, "pixel": positions * channels}[kind]
-    return weighted_sum(weight / divisor, features, pairs)
+    return weighted_sum(weight / divisor, features, images)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attn.maps.pairs import check_pairs
+from attn.maps.pairs import check_pairs, columns
 
 
 def class_activation(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
@@ -95,5 +95,5 @@ def _chosen(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
         given = f"{class_maps_BChw.dtype} {tuple(class_maps_BChw.shape)}"
         raise ValueError(f"class maps must be floating-point numbers of the shape (B, C, h, w), not {given}")
     check_pairs(pairs_N2, *class_maps_BChw.shape[:2])
-    images, classes = pairs_N2.to(torch.int64).unbind(dim=1)
+    images, classes = columns(pairs_N2, class_maps_BChw.device)
     return class_maps_BChw[images, classes]

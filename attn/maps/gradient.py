@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from attn.maps.pairs import check_pairs, ranks_of
+from attn.maps.pairs import check_pairs, columns, ranks_of
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -28,7 +28,8 @@ def grad_cam(scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weig
     Args:
         scores_BC: Logits, computed from `features_BKhw` with a graph.
         features_BKhw: The layer's activations.
-        pairs_N2: Integer rows (image, class), in any order; only their maps are computed.
+        pairs_N2: int64 rows (image, class), in any order; only their maps are computed. On the host they spare it
+            waiting for the device of the scores.
         weight_gradient: Keep the graph through the weights w_k; otherwise they are constants for the optimiser.
 
     Returns:
@@ -38,7 +39,7 @@ def grad_cam(scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weig
         ValueError: A shape, dtype or index does not fit, or the scores were computed without a graph.
     """
     weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, _mean, weight_gradient)
-    return weighted_sum(weights, features_BKhw, pairs_N2)
+    return weighted_sum(weights, features_BKhw, columns(pairs_N2, features_BKhw.device)[0])
 
 
 def channel_attention(
@@ -46,7 +47,7 @@ def channel_attention(
 ) -> Tensor:
     """A_ch: as `grad_cam`, but w_k is the mean over positions of ReLU(∂s^c/∂f_k) (ICASC eq. 3-4)."""
     weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: _mean(grad.relu()), weight_gradient)
-    return weighted_sum(weights, features_BKhw, pairs_N2)
+    return weighted_sum(weights, features_BKhw, columns(pairs_N2, features_BKhw.device)[0])
 
 
 def pixel_attention(
@@ -54,12 +55,13 @@ def pixel_attention(
 ) -> Tensor:
     """A_px: ReLU((1/K) Σ_k ∂s^c/∂f_k ⊙ f_k), with the gradient of each position (ICASC eq. 5). Shapes as `grad_cam`."""
     gradients = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: grad, weight_gradient)
-    return (gradients * features_BKhw.index_select(0, pairs_N2[:, 0])).mean(dim=1).relu()
+    images_N, _ = columns(pairs_N2, features_BKhw.device)
+    return (gradients * features_BKhw.index_select(0, images_N)).mean(dim=1).relu()
 
 
-def weighted_sum(weights_NK: Tensor, features_BKhw: Tensor, pairs_N2: Tensor) -> Tensor:
+def weighted_sum(weights_NK: Tensor, features_BKhw: Tensor, images_N: Tensor) -> Tensor:
     """ReLU(Σ_k w_k f_k) for each pair, where f are the features of the pair's image."""
-    features = features_BKhw.index_select(0, pairs_N2[:, 0])
+    features = features_BKhw.index_select(0, images_N)
     return torch.einsum("nk,nkhw->nhw", weights_NK, features).relu()
 
 
@@ -93,7 +95,7 @@ def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Re
     gradients, order = [], []
     for rank in range(int(ranks.max()) + 1):
         rows = (ranks == rank).nonzero().squeeze(1)
-        images, classes = pairs[rows].unbind(dim=1)
+        images, classes = columns(pairs[rows], scores.device)
         one_hot = torch.zeros_like(scores)
         one_hot[images, classes] = 1
         (result,) = torch.autograd.grad(
@@ -105,4 +107,6 @@ def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Re
         gradients.append(reduce(gradient).index_select(0, images))
         order.append(rows)
     joined = torch.cat(gradients)
-    return joined if len(order) == 1 else joined.index_select(0, torch.argsort(torch.cat(order)))
+    if len(order) == 1:
+        return joined
+    return joined.index_select(0, torch.argsort(torch.cat(order)).to(joined.device, non_blocking=True))

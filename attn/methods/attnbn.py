@@ -23,7 +23,7 @@ from torch.nn import functional
 from attn.data.sample import Batch
 from attn.data.sources import SourceConfig
 from attn.losses import adversarial_loss, attention_constraint, discriminator_loss, multilabel_soft_margin
-from attn.maps import MapKind, attention, normalize_max, pairs_of
+from attn.maps import MapKind, attention, normalize_max
 from attn.methods.base import Auxiliary, MethodConfig, Model, Progress, SourceStream, StepMaps, StepOutput, Supervision
 from attn.models.discriminator import Discriminator
 from attn.models.eager_optimizers import Adam
@@ -168,7 +168,7 @@ class AttnBN:
         if not progress.maps:
             return StepOutput(result)
         output = streams.output._replace(logits=streams.logits(of_source=False))
-        return StepOutput(result, StepMaps.of(output, self._maps(streams.output, pairs_of(batch.labels))))
+        return StepOutput(result, StepMaps.of(output, self._maps(streams.output, batch.pairs)))
 
     def _maps(self, output: Output, pairs_N2: Tensor) -> Tensor:
         config = self.config
@@ -176,11 +176,12 @@ class AttnBN:
 
     def _constraint(self, streams: _Streams, source: Batch) -> Tensor:
         """L_ac: maps of the source images' only classes compared with their saliency maps (AttnBN eq. 3)."""
-        pairs_N2 = pairs_of(source.labels)
+        pairs_N2 = source.pairs
         maps_Nhw = self._maps(streams.output, pairs_N2 + pairs_N2.new_tensor([streams.targets, 0]))
         assert source.saliency is not None, "the second stream was requested with saliency"
         saliency_Nhw = functional.adaptive_avg_pool2d(source.saliency, (maps_Nhw.shape[1], maps_Nhw.shape[2]))
-        return attention_constraint(normalize_max(maps_Nhw), saliency_Nhw[pairs_N2[:, 0]])
+        images_N = pairs_N2[:, 0].to(saliency_Nhw.device, non_blocking=True)
+        return attention_constraint(normalize_max(maps_Nhw), saliency_Nhw[images_N])
 
     def _adversarial(self, streams: _Streams) -> Tensor:
         """L_adv, with the discriminator's parameters as constants (AttnBN eq. 6)."""

@@ -194,7 +194,7 @@ class StepMaps:
     """A step's attention maps and logits, without a graph.
 
     Attributes:
-        maps: (N, h, w), in the order of `pairs_of(batch.labels)`, not normalised.
+        maps: (N, h, w), in the order of `batch.pairs`, not normalised.
         logits: (B, C), logits of the original images.
     """
 

@@ -30,7 +30,7 @@ from attn.losses import (
     external_supervision,
     soft_mask,
 )
-from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
+from attn.maps import MapKind, attention, normalize_max, upsample
 from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 from attn.methods.joint import joint_share
 from attn.models.output import Output
@@ -162,7 +162,7 @@ class Gain:
         if not (present or extra):
             return StepOutput({"loss": loss, **_detached(terms)})
 
-        mining_pairs = pairs_of(batch.labels) if present else batch.region_pairs[:0]
+        mining_pairs = batch.pairs if present else batch.region_pairs[:0]
         extra_pairs = batch.region_pairs if extra else batch.region_pairs[:0]
         mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
         if mining:
@@ -180,7 +180,7 @@ class Gain:
         pairs, rows = torch.unique(torch.cat([mining_pairs, extra_pairs]), dim=0, return_inverse=True)
         maps = attention(
             output, pairs, kind=config.map_kind, layer=config.layer, weight_gradient=config.weight_gradient
-        )[rows]
+        )[rows.to(output.logits.device, non_blocking=True)]
         return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
 
     def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor) -> Tensor:
@@ -200,16 +200,18 @@ class Gain:
         scores = _second_pass(model, erased, fixed=config.mining_parameters == "fixed")
         if config.mining_score == "sigmoid":
             scores = class_probabilities(scores, exclusive=batch.exclusive)
-        return attention_mining(scores.gather(1, pairs[:, 1:])[:, 0], pairs) * (_count_images(pairs) / len(images))
+        classes_N1 = pairs[:, 1:].to(scores.device, non_blocking=True)
+        return attention_mining(scores.gather(1, classes_N1)[:, 0], pairs) * (_count_images(pairs) / len(images))
 
     def _extra(self, maps: Tensor, regions: Tensor, pairs: Tensor) -> Tensor:
         """L_e: squared difference from masks or boxes, resized to the map's size by area averaging (GAIN eq. 7)."""
-        share = joint_share(_count_images(pairs), maps.device)
+        share = joint_share(maps.new_full((), _count_images(pairs), dtype=torch.int64))
         if len(pairs) == 0:
             return maps.sum()
         maps = normalize_max(maps) if self.config.extra_map == "normalized" else maps
         targets = functional.adaptive_avg_pool2d(regions, (maps.shape[1], maps.shape[2]))
-        return external_supervision(maps, targets, pairs) * share
+        loss = external_supervision(maps, targets, pairs)
+        return loss * share.to(loss.dtype)
 
 
 def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:

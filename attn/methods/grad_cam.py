@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from attn.data.sample import Batch
 from attn.losses import classification_loss
-from attn.maps import MapKind, attention, pairs_of
+from attn.maps import MapKind, attention
 from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 
@@ -54,5 +54,5 @@ class GradCam:
         losses = {"loss": loss, "classification": loss.detach()}
         if not progress.maps:
             return StepOutput(losses)
-        maps = attention(output, pairs_of(batch.labels), kind=self.map_kind, layer=self.layer)
+        maps = attention(output, batch.pairs, kind=self.map_kind, layer=self.layer)
         return StepOutput(losses, StepMaps.of(output, maps))

@@ -22,7 +22,7 @@ from torch import Tensor
 from attn.data.sample import Batch, Example
 from attn.losses import attention_consistency, classification_loss, soft_iou, target_mask
 from attn.losses.confusion_maps import ConfusionMaps, confusion_maps
-from attn.maps import GradientMapKind, attention, normalize_max, pairs_of, upsample
+from attn.maps import GradientMapKind, attention, normalize_max, upsample
 from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 from attn.models.output import Output
 
@@ -119,17 +119,20 @@ class Icasc:
         loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive, weights=batch.class_weights)
         terms = {"classification": loss}
         if progress.epoch >= config.warmup_epochs:
-            terms |= self.terms(output, batch.labels)
+            terms |= self.terms(output, batch.host_labels)
             weights = {"iou_last": config.iou_last, "iou_inner": config.iou_inner, "consistency": config.consistency}
             loss = loss + sum(weight * terms[name] for name, weight in weights.items() if name in terms)
         losses = {"loss": loss} | {name: term.detach() for name, term in terms.items()}
         if not progress.maps:
             return StepOutput(losses)
-        maps = attention(output, pairs_of(batch.labels), kind=config.map_kind, layer=self.layer)
+        maps = attention(output, batch.pairs, kind=config.map_kind, layer=self.layer)
         return StepOutput(losses, StepMaps.of(output, maps))
 
     def terms(self, output: Output, labels_BC: Tensor) -> dict[str, Tensor]:
-        """The terms of non-zero weight (ICASC eq. 6-8), unweighted, with their graph; means over the B images."""
+        """The terms of non-zero weight (ICASC eq. 6-8), unweighted, with their graph; means over the B images.
+
+        Labels on the host spare it waiting for the network's device.
+        """
         config = self.config
         maps = confusion_maps(
             output,

@@ -6,19 +6,23 @@ __all__ = ["joint_share"]
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
-def joint_share(count: int, device: torch.device) -> float:
+def joint_share(count: Tensor) -> Tensor:
     """The weight of this worker's mean, so that the average over workers is the mean over the whole batch.
 
     Gradients are averaged over workers. If their means are over different numbers of images, the average of the means
     is not the mean over the whole batch. This is a collective operation: all workers must call it.
 
     Args:
-        count: Number of images in this worker's mean.
+        count: int64 scalar: number of images in this worker's mean, on the device of the loss.
+
+    Returns:
+        float64 scalar on the same device, which the host does not wait for.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return 1.0
-    total = torch.tensor([count], dtype=torch.int64, device=device)
+        return torch.ones((), dtype=torch.float64, device=count.device)
+    total = count.clone()
     dist.all_reduce(total)
-    return count * dist.get_world_size() / max(int(total), 1)
+    return count.double() * dist.get_world_size() / total.clamp(min=1)

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from attn.data.sample import Batch
 from attn.losses import multilabel_soft_margin
-from attn.maps import MapKind, attention, pairs_of
+from attn.maps import MapKind, attention
 from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 
@@ -56,4 +56,4 @@ class Oaa:
         losses = {"loss": loss, "classification": loss.detach()}
         if not progress.maps:
             return StepOutput(losses)
-        return StepOutput(losses, StepMaps.of(output, attention(output, pairs_of(batch.labels), kind="cam")))
+        return StepOutput(losses, StepMaps.of(output, attention(output, batch.pairs, kind="cam")))

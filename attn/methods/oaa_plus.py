@@ -22,7 +22,7 @@ from attn.data.sample import Batch
 from attn.data.soft_labels import StoredMaps
 from attn.errors import ConfigError
 from attn.losses import integral_cross_entropy, integral_hybrid
-from attn.maps import MapKind, attention, pairs_of
+from attn.maps import MapKind, attention
 from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 LOSSES = {"hybrid": integral_hybrid, "mce": integral_cross_entropy}
@@ -99,4 +99,4 @@ class OaaPlus:
         losses = {"loss": loss, "integral": loss.detach()}
         if not progress.maps:
             return StepOutput(losses)
-        return StepOutput(losses, StepMaps.of(output, attention(output, pairs_of(batch.labels), kind=self.map_kind)))
+        return StepOutput(losses, StepMaps.of(output, attention(output, batch.pairs, kind=self.map_kind)))

@@ -173,8 +173,8 @@ class CrossEntropy:
             size = (batch.images.shape[2], batch.images.shape[3])
             logits = upsample_scores(logits, size, size)
         total = functional.cross_entropy(logits.float(), cues, ignore_index=IGNORE, reduction="sum")
-        labelled = int((cues != IGNORE).sum())
-        loss = total / max(labelled, 1) * joint_share(labelled, total.device)
+        labelled = (cues != IGNORE).sum()
+        loss = total / labelled.clamp(min=1) * joint_share(labelled).to(total.dtype)
         return StepOutput({"loss": loss, "cross_entropy": loss.detach()})
 
 

@@ -25,7 +25,7 @@ from attn.data.sample import Batch
 from attn.data.transforms import InputConfig
 from attn.evaluation.inference import evaluating
 from attn.losses import gate
-from attn.maps import normalize_max, pairs_of
+from attn.maps import normalize_max
 from attn.methods.base import Method, StepMaps
 from attn.models.network import Network
 from attn.store import DeltaRef, MapStore, Session, StoreError, Writer
@@ -149,8 +149,8 @@ class Accumulator:
         for image_id in batch.skipped:
             start, stop = self.store.rows.find(image_id)
             self._reached(np.arange(start, stop), UNREADABLE)
-        labels_BC = batch.labels.cpu()
-        pairs_N2 = pairs_of(labels_BC)
+        labels_BC = batch.host_labels
+        pairs_N2 = batch.pairs
         if len(pairs_N2) == 0:
             return
         accepted_N = gate(maps.logits.double().sigmoid().cpu(), labels_BC, rule=self.config.gate)

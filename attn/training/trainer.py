@@ -209,8 +209,8 @@ class Trainer:
         weights = self.components.class_weights
         weights = None if weights is None else weights.to(self.world.device)
         for batch in batches:
-            moved = batch.to(self.world.device, channels_last=self.config.training.channels_last)
-            yield moved if weights is None else replace(moved, class_weights=weights)
+            weighted = batch if weights is None else replace(batch, class_weights=weights)
+            yield weighted.to(self.world.device, channels_last=self.config.training.channels_last)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         precision = self.config.training.precision
