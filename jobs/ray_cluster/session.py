@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Resources", "most_threads", "plan_resources", "ray_session", "threads_of", "uses_gpus"]
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -133,13 +134,32 @@ def _start_local(options: dict[str, Any]) -> None:
     """Start Ray here; once more where a busy machine let its half minute pass, which Ray does not let one change."""
     import ray
 
+    with _without_monitors():
+        try:
+            ray.init("local", **options)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            ray.init("local", **options)
+
+
+@contextlib.contextmanager
+def _without_monitors() -> Iterator[None]:
+    """Let Ray start two processes less, each of which imports for a second: no machine is added, and no output shown.
+
+    One asks an autoscaler for machines; the other sends what workers print to this process, which is told to ignore it.
+    `ray start` has an option for the first, and Ray's parameters have one for each; `ray.init` passes neither on.
+    """
+    from ray._private import parameter
+
+    given = parameter.RayParams
+    fewer: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
+    parameter.RayParams = functools.partial(given, **fewer)
     try:
-        ray.init("local", **options)
-    except Exception as error:
-        if "timed out during startup" not in str(error):
-            raise
-        ray.shutdown()
-        ray.init("local", **options)
+        yield
+    finally:
+        parameter.RayParams = given
 
 
 def uses_gpus(cluster: ClusterConfig, machines: Sequence[Machine]) -> bool:
