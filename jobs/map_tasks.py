@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from attn import progress, store
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
+from attn.data.images_table import IMAGES_TABLE, images_table
 from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
@@ -226,6 +227,7 @@ def write_maps(work: MapsWork, folder: RunFolder, model: str, address: str | Non
     if isinstance(output, PngOutput):
         png = output.location or folder.path("png")
         write_bytes(join(png, CLASSES_FILE), classes_file(work.source.classes))
+        write_bytes(join(png, IMAGES_TABLE), images_table(work.source.records))
         tasks = [_Task(chunk, _PngSink(png)) for chunk in chunks]
         written = _run_tasks(work, tasks, address, "maps")
         return replace(_outputs(work, folder, written), png=png)
@@ -264,6 +266,7 @@ def _write_store(
     tasks = [_Task(chunk, _StoreSink(session, rank, opened.grid)) for rank, chunk in enumerate(chunks)]
     written = _run_tasks(work, tasks, address, "maps")
     outputs = _outputs(work, folder, written)
+    folder.write(IMAGES_TABLE, images_table(records))
     readable = {name for part in written for name in part.probabilities}
     version = session.commit(
         0,

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from attn import progress
+from attn.data.images_table import IMAGES_TABLE, images_table
 from attn.data.sample import Example, Record
 from attn.data.source import Source, fingerprint
 from attn.errors import DataError
@@ -156,6 +157,7 @@ def predict_masks(
     keep = config.masks or where != "masks"
     if keep and where == "masks":  # VOC's server wants the masks alone
         folder.write(f"{where}/{CLASSES_TABLE}", classes_table(source.classes))
+        folder.write(f"{where}/{IMAGES_TABLE}", images_table(source.records))
     with (
         crfs(config.inference, config.processes, address) as pool,
         progress.task("masks", len(source.records), "images") as reported,

@@ -21,6 +21,7 @@ import torch
 from attn import progress, store
 from attn.config.base import is_remote
 from attn.data.classes import check_classes
+from attn.data.images_table import IMAGES_TABLE, images_table
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.refined import described_after, refine_by_labels
@@ -258,6 +259,7 @@ def refine_store(work: RefineWork, folder: RunFolder, name: str, address: str | 
             },
         )
     session.publish(number)
+    folder.write(IMAGES_TABLE, images_table(work.source.records))
     names = ", ".join(sorted(unread)[:SHOWN]) + (", ..." if len(unread) > SHOWN else "")
     return RefinedMaps(
         images=images - len(unread),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn import progress
+from attn.data.images_table import IMAGES_TABLE, images_table
 from attn.data.sample import Example, Record
 from attn.data.source import Source
 from attn.errors import DataError
@@ -124,7 +125,7 @@ def make_cues(
 
     Args:
         saliency: As `cue_saliency` gives it.
-        write: Keeps a file under a name: one PNG an image, and `cues.json` at the end.
+        write: Keeps a file under a name: one PNG an image, and at the end two tables and `cues.json`.
         threads: Images at a time.
         show: Positions of the images whose maps and cues the report keeps.
 
@@ -175,6 +176,7 @@ def make_cues(
         shown=tuple(one.shown for one in cues if one.shown is not None),
     )
     write(CLASSES_TABLE, classes_table(source.classes))
+    write(IMAGES_TABLE, images_table(source.records))
     write(CUES_FILE, json.dumps(report.to_json(), indent=1, allow_nan=False).encode())
     return report
 

@@ -58,6 +58,8 @@ def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_fold
     written = json.loads((tmp_path / "a" / CUES_FILE).read_text())
     assert written["quality"] == quality.figures()
     assert written["rule"]["name"] == "sec"
+    table = (tmp_path / "a" / "images.csv").read_text().splitlines()
+    assert table == ["image_id,image", *(f"{record.image_id}," for record in scenes.records)], "scenes have no files"
     reader = read_labels(FileLabels(path=str(tmp_path / "a")), scenes.records, scenes.classes)
     total = sum(
         cue_matrix(reader(record, (40, 40), None), _mask(scenes.load(i)), len(scenes.classes))
