@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attn.config.document import override_of
 from attn.data.names import file_stem
 from attn.display import percent
 from attn.errors import TrackingError
@@ -21,7 +22,6 @@ from attn.evaluation.result import Evaluation
 from attn.evaluation.score import Score
 from attn.evaluation.thresholds import threshold_lines, threshold_of
 from attn.files.spreadsheet import csv_table
-from attn.maps.settings import PLAIN
 from attn.pictures.curve import score_curves
 from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced, panel_data
@@ -69,7 +69,7 @@ class EvaluateResult(RunResult):
         images, masked: How many were scored, and how many of them have a mask.
         scores, protocols: Value and hash of the protocol, by name of the score.
         thresholds: Share of a map's maximum, by name of the scores that are at one.
-        predict: Of a model: the command that makes masks at the best threshold of plain maps.
+        predict: Of a model: the command that makes masks at the best threshold of its maps.
         per_class: A row a class, with its scores by name.
     """
 
@@ -189,16 +189,13 @@ def table(result: EvaluateResult) -> Table:
 def _predict_command(target: EvaluationTarget, seed: Score | None) -> str | None:
     """The command that makes masks at the best threshold of the maps, if these are maps that it makes."""
     at = None if seed is None else threshold_of(seed)
-    if at is None or not isinstance(target, ModelTarget) or target.config.map_kind or target.config.maps.refine:
+    if at is None or not isinstance(target, ModelTarget) or target.config.map_kind:
         return None
     config = target.config
     if (config.evaluation.layer, config.input) != (target.bundle.layer, target.bundle.input):
         return None
     words = ["attn", "predict", "IMAGE...", "--model", target.name, "--threshold", f"{at:g}"]
-    words += (
-        [] if config.maps.scales == PLAIN.scales else ["--scales", ",".join(f"{one:g}" for one in config.maps.scales)]
-    )
-    words += ["--flip"] if config.maps.flip else []
+    words += [override_of(f"maps.{name}", value) for name, value in config.maps.changes().items()]
     words += [] if config.root == DEFAULT_ROOT else ["--root", config.root]
     return shlex.join(words)
 

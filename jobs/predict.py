@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["PredictResult", "run"]
+__all__ = ["OF_MAPS", "PredictResult", "maps_text", "run"]
 
 import posixpath
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from attn.errors import DataError
 from attn.files.locations import FileFault, join
 from attn.files.spreadsheet import csv_table
 from attn.files.transfer import write_bytes
+from attn.maps.settings import PLAIN
 from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, predict_file, write_prediction
 from attn.prediction.images import ImageFile
 from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_row
@@ -26,9 +27,12 @@ from attn.runs.result import JsonResult
 from attn.segmentation.masks import CLASSES_TABLE, MOST_CLASSES, classes_table
 from attn.training.allocator import keep_freed_memory
 from attn.wording import counted
+from jobs.runs.about import maps_words
 from jobs.runs.open_model import model_lookup
 
 LOOKUP = re.compile(r"(root|tracking\.\w+)=")
+OF_MAPS = re.compile(r"maps(\.\w+)*=")
+"""A field of the config that is given among the images, as other commands have it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class PredictResult(JsonResult):
 
     Attributes:
         weights: SHA-256.
+        maps: How a classifier's maps differ from plain ones: `scales`, `flip` and `refinement`, as far as they do.
         folder: Each image has a folder of its own in it.
         images: The `prediction.json` of each.
         failed: `image` and `problem` of each that could not be read.
@@ -46,6 +51,7 @@ class PredictResult(JsonResult):
     model: str
     task: str
     weights: str
+    maps: dict[str, Any]
     folder: str
     images: list[dict[str, Any]]
     failed: list[dict[str, str]]
@@ -86,12 +92,22 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
         model=model,
         task=predictor.task,
         weights=predictor.sha256,
+        maps=predictor.maps,
         folder=out,
         images=done,
         failed=failed,
         summary=summary,
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def maps_text(maps: Mapping[str, Any]) -> str:
+    """How maps differ from plain ones, in a few words; empty if they do not.
+
+    Args:
+        maps: As `PredictResult` has them.
+    """
+    return maps_words(maps.get("scales", PLAIN.scales), bool(maps.get("flip")), maps.get("refinement"))
 
 
 def _tell_folders(images: dict[str, ImageFile]) -> None:
@@ -117,5 +133,5 @@ def _predict(
             rows.append(fault_row(without_secrets(location), image_id, problem))
             continue
         done.append(write_prediction(prediction, location, join(out, name)))
-        rows.append(summary_row(without_secrets(location), image_id, done[-1]))
+        rows.append(summary_row(without_secrets(location), image_id, done[-1], maps_text(predictor.maps)))
     return done, failed, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MapRefinement", "described_after", "refine_by_labels", "refine_predicted"]
+__all__ = ["MapRefinement", "at_image", "described_after", "refine_by_labels", "refine_predicted"]
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -90,9 +90,14 @@ class MapRefinement:
         if grid is not None:
             return {index: at_grid(values, grid) for index, values in refined.items()}
         height, width = pixels.shape[:2]
-        tensors = {index: (torch.from_numpy(values),) for index, values in refined.items()}
-        lazy = MapsOnDemand(tensors, Geometry.whole((height, width)), None)
+        lazy = at_image(refined, (height, width))
         return lazy if len(lazy) * height * width > LARGE else dict(lazy)
+
+
+def at_image(refined: Mapping[int, NDArray[np.float32]], size: tuple[int, int]) -> MapsOnDemand:
+    """Refined maps (h, w) at the size (H0, W0) of their image, each again with a maximum of 1."""
+    tensors = {index: (torch.from_numpy(values),) for index, values in refined.items()}
+    return MapsOnDemand(tensors, Geometry.whole(size), None)
 
 
 def described_after(refiner: Refiner, before: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ __all__ = ["ClassifierPredictor", "mask_of_maps"]
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from attn.data.sample import Record, Sample, collate
 from attn.data.transforms import at_scale, prepare, sufficient_side, to_input
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
+from attn.evaluation.refined import at_image
 from attn.maps.dense_crf import OAA_CRF, CrfConfig, check_crf, dense_crf
+from attn.maps.refine import refine_by_class
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
@@ -38,6 +41,7 @@ class ClassifierPredictor:
         self._network = bundle.network.to(self._device)
         self._network.expose(bundle.layer)
         check_input(bundle.network, bundle.input, config.maps)
+        self._refiner = None if config.maps.refine is None else config.maps.refine.open(self._device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -48,8 +52,13 @@ class ClassifierPredictor:
         return self._bundle.sha256
 
     @property
+    def maps(self) -> dict[str, Any]:
+        described = self.config.maps.described()
+        return described if self._refiner is None else described | {"refinement": self._refiner.description}
+
+    @property
     def min_side(self) -> int | None:
-        side = None if self.config.crf else sufficient_side(self._bundle.input)
+        side = None if self.config.crf or self._refiner else sufficient_side(self._bundle.input)
         return None if side is None else math.ceil(side * max(1, *self.config.maps.scales))
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
@@ -73,15 +82,16 @@ class ClassifierPredictor:
             layer=self._bundle.layer,
             predicted=config.classes is None,
             probability=PROBABILITY if config.probability is None else config.probability,
-            grid=size,
-            on_demand=True,
+            grid=size if self._refiner is None else self._refiner.store_grid,
+            on_demand=self._refiner is None,
             settings=config.maps,
         )
         assert result.probabilities is not None, "a network gives probabilities for every image"
+        of_classes: Mapping[int, NDArray[np.float32]] = result.maps
+        if self._refiner is not None and of_classes:
+            of_classes = at_image(refine_by_class(self._refiner, image_HW3, of_classes), size)
         maps = (
-            {index: result.maps.in_strips(index) for index in result.maps}
-            if isinstance(result.maps, MapsOnDemand)
-            else {}
+            {index: of_classes.in_strips(index) for index in of_classes} if isinstance(of_classes, MapsOnDemand) else {}
         )
         probabilities = result.probabilities.tolist()
         order = sorted(maps, key=lambda index: (-probabilities[index], index))

@@ -24,7 +24,8 @@ class ImagePredictConfig(Config):
         probability: Classifiers only: classes with a higher probability are predicted.
         threshold: Classifiers only: a pixel is background where no map exceeds this share of its maximum; elsewhere it
             is assigned to the class of the largest map.
-        maps: Classifiers only: how maps are made, without `refine`; probabilities are those of scale 1.
+        maps: Classifiers only: how maps are made; probabilities are those of scale 1. Of several predicted
+            classes, the CRF (`refine.name=crf`) refines all together.
         crf: Refine the mask with a dense CRF. By default, segmentation networks use it as in their evaluation, and
             classifiers do not.
         max_pixels: Largest number of pixels of an image; larger images are skipped.

@@ -165,6 +165,11 @@ class Predictor(Protocol):
     def sha256(self) -> str: ...
 
     @property
+    def maps(self) -> dict[str, Any]:
+        """How the maps differ from plain ones: `scales`, `flip` and `refinement`, as far as they do."""
+        ...
+
+    @property
     def min_side(self) -> int | None:
         """Short side in pixels above which larger images give the same result; None if every pixel counts."""
         ...
@@ -215,9 +220,6 @@ def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predi
     if config.classes is not None:
         _check_classes(config.classes, model.classes)
     if isinstance(model, Bundle):
-        if config.maps.refine is not None:
-            hint = "leave it out, or write refined maps by `attn maps`, which takes maps.refine"
-            raise ConfigError([Fault("maps.refine", "predictions make no refined maps", hint)])
         return ClassifierPredictor(model, config)
     given = [name for name in ("probability", "threshold") if getattr(config, name) is not None]
     given += [f"maps.{name}" for name in config.maps.changes()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["SegmenterPredictor"]
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -38,6 +40,10 @@ class SegmenterPredictor:
     @property
     def sha256(self) -> str:
         return self._segmenter.sha256
+
+    @property
+    def maps(self) -> dict[str, Any]:
+        return {}
 
     @property
     def min_side(self) -> int | None:

@@ -11,19 +11,21 @@ from attn.files.locations import join
 
 SUMMARY = "summary.csv"
 COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem", "image_id",
-           "removed_by_crf")  # fmt: skip
+           "removed_by_crf", "maps")  # fmt: skip
 """`labels` and `probabilities` are separated by `|`, most probable first; `best_guess` is the most probable class,
 whether it is predicted or not. `image_id` is that of `ImageFile`. `removed_by_crf`: classes of a segmentation
-network's own mask that the CRF has removed, separated by `|`."""
+network's own mask that the CRF has removed, separated by `|`. `maps`: how a classifier's maps differ from plain
+ones, as in `3 scales, flip, pamr`."""
 
 Row = tuple[str | None, ...]
 
 
-def summary_row(image: str, image_id: str, predicted: Mapping[str, Any]) -> Row:
+def summary_row(image: str, image_id: str, predicted: Mapping[str, Any], maps: str = "") -> Row:
     """The row of an image.
 
     Args:
         predicted: Content of its `prediction.json`.
+        maps: How maps differ from plain ones; empty: they do not.
     """
     labels, known = predicted["labels"], predicted["probabilities"]
     best = max(known, key=known.__getitem__)
@@ -40,9 +42,10 @@ def summary_row(image: str, image_id: str, predicted: Mapping[str, Any]) -> Row:
         None,
         image_id,
         "|".join(predicted["removed_by_crf"]),
+        maps,
     )
 
 
 def fault_row(image: str, image_id: str, problem: str) -> Row:
     """The row of an image that could not be read."""
-    return (image, None, None, None, None, None, problem, image_id, None)
+    return (image, None, None, None, None, None, problem, image_id, None, None)

@@ -23,7 +23,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Images, folders with their subfolders, or s3:// URIs; also tracking.uri= of the model's registry.",
+            help="Images, folders with their subfolders, or s3:// URIs; also maps.scales=, maps.flip= and "
+            "maps.refine.*= of a classifier's maps, and tracking.uri= of the model's registry.",
         ),
     ],
     model: Annotated[
@@ -50,13 +51,6 @@ def predict(
             help="Classes to make maps and masks of, e.g. cat,dog; by default the predicted ones.", show_default=False
         ),
     ] = None,
-    scales: Annotated[
-        str | None,
-        typer.Option(
-            help="Classifiers: scales of the input whose maps are added, e.g. 0.5,1,1.5,2.", show_default=False
-        ),
-    ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Classifiers: also add the maps of mirrored inputs.")] = False,
     max_pixels: Annotated[
         int | None, typer.Option(help="Images with more pixels are skipped [67108864].", show_default=False)
     ] = None,
@@ -69,21 +63,21 @@ def predict(
     from attn.config.document import override_of
     from attn.config.resolve import resolve
     from attn.prediction import ImagePredictConfig
-    from jobs.predict import run
+    from jobs.predict import OF_MAPS, maps_text, run
 
     given = {
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "probability": probability,
         "threshold": threshold,
-        "maps.flip": flip or None,
         "crf": crf,
         "max_pixels": max_pixels,
         "device": device,
     }
     overrides = [override_of(name, value) for name, value in given.items() if value is not None]
-    overrides += [] if scales is None else [f"maps.scales=[{scales}]"]
-    config = resolve(ImagePredictConfig, "", "options", overrides)
-    data = run(images, model=model, out=out, config=config).to_json()
+    of_maps = [text for text in images if OF_MAPS.match(text)]
+    config = resolve(ImagePredictConfig, "", "options", [*overrides, *of_maps])
+    others = [text for text in images if text not in of_maps]
+    data = run(others, model=model, out=out, config=config).to_json()
 
     def show(console: Console) -> None:
         rows = [(one["folder"], _result_text(one)) for one in data["images"]]
@@ -91,6 +85,8 @@ def predict(
             print_rows(console, rows)
         for one in data["failed"]:
             console.print(f"skipped: {one['image']}: {one['problem']}", markup=False)
+        if words := maps_text(data["maps"]):
+            console.print(f"maps: {words}", markup=False)
         console.print(f"all images in one table: {data['summary']}", markup=False, soft_wrap=True)
 
     return Result(data, show, status=FAILED if data["failed"] else 0)

@@ -132,7 +132,7 @@ def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path
 
     plain, scaled = scored(), scored("maps.scales=[2, 0.5, 1]", "maps.flip=true", "data_workers=1")
     assert plain.keys() == scaled.keys()
-    assert "--scales 0.5,1,2 --flip" in str(results[-1].predict)
+    assert "'maps.scales=[0.5, 1.0, 2.0]' maps.flip=true" in str(results[-1].predict)
     whats = {entry.about.what for entry in list_entries(str(root)) if entry.state.kind == "evaluate"}
     assert whats == {"of first", "of first, maps: 3 scales, flip"}
     for name, score in plain.items():

@@ -28,7 +28,6 @@ from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import image_maps
 from attn.files.spreadsheet import csv_table
 from attn.maps.dense_crf import OAA_CRF
-from attn.maps.refine.pamr import PamrConfig
 from attn.maps.settings import MapSettings
 from attn.models.bundle import load_bundle
 from attn.pictures.legend import PROBABILITY, Entry
@@ -107,6 +106,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
         "problem",
         "image_id",
         "removed_by_crf",
+        "maps",
     ]
     assert (Path(first[0]).name, first[1].split("|")) == ("a b.png", [label["class"] for label in one["labels"]])
     assert [float(cell) for cell in first[2].split("|")] == pytest.approx(
@@ -114,7 +114,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
     )
     best = max(one["probabilities"], key=one["probabilities"].__getitem__)
     assert (first[3], float(first[4])) == (best, pytest.approx(one["probabilities"][best], abs=1e-4))
-    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), "", "a b", ""], [""] * 5)
+    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), "", "a b", "", ""], [""] * 5)
     assert (Path(second[0]).name, second[6]) == ("broken.jpg", failed["problem"])
     assert data["summary"] == str(out / "summary.csv")
     assert "skipped: " in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
@@ -150,16 +150,15 @@ def test_maps_of_several_scales_are_those_of_evaluation(
     assert np.abs(plain(image).map(CLASSES[0]) - seen.maps[0]).max() > 0.01
     assert result.probabilities == plain(image).probabilities
     assert (plain.min_side, predictor.min_side) == (2 * 48, 4 * 48)
-    options = ["--scales", "0.5, 1, 2", "--flip", "--classes", CLASSES[0], "--json"]
-    (one,) = attn("predict", str(pictures / "a b.png"), "--model", model, "--out", str(tmp_path / "o"), *options).json[
-        "images"
-    ]
+    options = ["maps.scales=[0.5, 1, 2]", "maps.flip=true", "--classes", CLASSES[0], "--json"]
+    data = attn("predict", str(pictures / "a b.png"), "--model", model, "--out", str(tmp_path / "o"), *options).json
+    (one,) = data["images"]
+    assert data["maps"] == {"scales": [0.5, 1.0, 2.0], "flip": True}
+    assert "3 scales, flip" in (tmp_path / "o/summary.csv").read_text().splitlines()[1]
     written = np.array(Image.open(tmp_path / "o" / "a_b" / one["files"]["maps"][CLASSES[0]]))
     assert np.abs(written - 255 * seen.maps[0]).max() <= 0.51
-    wrong = attn("predict", str(pictures / "a b.png"), "--model", model, "--scales", "0.01")
+    wrong = attn("predict", str(pictures / "a b.png"), "--model", model, "maps.scales=[0.01]")
     assert (wrong.status, "maps.scales: 0.01 makes inputs" in wrong.err) == (2, True), wrong.err
-    with pytest.raises(ConfigError, match=r"maps\.refine: predictions make no refined maps"):
-        open_predictor(model, ImagePredictConfig(maps=MapSettings(refine=PamrConfig())))
     with pytest.raises(ConfigError, match=r"maps\.flip: applies to classifiers only"):
         open_predictor(tiny_segmenter(tmp_path / "s"), ImagePredictConfig(maps=MapSettings(flip=True)))
 
