@@ -386,7 +386,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
     table = list(csv.reader(io.StringIO(csv_table([text, *COLUMNS[1:]], rows), newline="")))
     cells = [cell for row in table for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-    assert [len(row) for row in table] == [9, 9, 9]
+    assert [len(row) for row in table] == [10, 10, 10]
     if text.isprintable():
         quoted = [cell[1:] for cell in cells if cell.startswith("'")]
         assert quoted == [*[text] * 4, f"{text}/mask.png", text, text, text]
