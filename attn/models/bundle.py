@@ -291,10 +291,16 @@ def _suggestion(target: str, root: str) -> str:
     state = f"; that run is {states[0]}" if states else ""
     name = Path(target).name
     result = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
-    there = sorted(model.parents[1].relative_to(root).as_posix() for model in result)
+    done = (model.parents[1] for model in result if _is_done(model.parents[1] / "run.json"))
+    there = sorted(folder.relative_to(root).as_posix() for folder in done)
     own = [run for run in there if run.startswith((f"{name}-", f"{name}/")) or run.endswith(f"/{name}")]
     near = own[:SHOWN] or difflib.get_close_matches(name, there, n=1)
     return f"{state} (did you mean {' or '.join(near)}?)" if near else state
+
+
+def _is_done(run: Path) -> bool:
+    """Whether a folder with a model is of a run that is done, or of none: models of other runs may be parts of one."""
+    return not run.is_file() or ((state := _read_state(run)) is not None and state.state == "done")
 
 
 def _state(run: Path) -> str:

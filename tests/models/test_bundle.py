@@ -47,6 +47,10 @@ def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
     for name in ("stopped", "all", "sweep-1"):
         (runs / name).mkdir(exist_ok=True)
         (runs / name / "run.json").write_text(json.dumps({"id": name, "state": "failed"}))
+    for number, state in enumerate(("done", "done", "stopped", "waiting", "running")):
+        trial = runs / "sweep-1" / f"sweep-1-{number:04d}"
+        tiny_bundle(trial / "model")
+        (trial / "run.json").write_text(json.dumps({"id": trial.name, "state": state, "number": number}))
     for given, said in {
         "voc-gian": r"run's id or folder \(did you mean voc-gain\?\)$",
         "stopped": r"run's id or folder; that run is failed$",

@@ -83,6 +83,23 @@ def test_all_faults_at_once_with_their_lines() -> None:
     assert any("sweep.yaml:12" in line and "training.batch_size = -2" in line for line in messages)
 
 
+def test_faults_of_all_parts_of_a_sweep_are_said_at_once() -> None:
+    """The sweep's own, its base's, two fields' together, and those of each searched field."""
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(
+            "kind: sweep\nrecipe: scenes_gain\n"
+            "set:\n  method.omga: 3\n  training.batch_size: 15\n  cluster.workers: 2\n"
+            "space:\n  method.nope: [1, 2]\n  training.epochs: [0, 1]\nsearch: {name: grid}\nparalel: 2\n",
+            "s.yaml",
+        )
+    places = {fault.where: fault.message for fault in caught.value.faults}
+    assert [places.pop(f"s.yaml:{line}").split(" ")[0] for line in (11, 4, 8, 9)] == [
+        "paralel", "method.omga", "method.nope", "training.epochs",
+    ]  # fmt: skip
+    assert list(places) == ["s.yaml:5"]
+    assert "training.batch_size=15 must be a multiple" in places["s.yaml:5"]
+
+
 PIPELINE = """
 kind: sweep
 recipe: grad_cam_segment_scenes

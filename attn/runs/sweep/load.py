@@ -15,6 +15,7 @@ __all__ = [
     "trial_config",
 ]
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,6 @@ from attn.config.document import (
     SOURCE,
     Document,
     PlacedOverride,
-    layered,
     override_location,
     override_of,
     parse_override,
@@ -41,7 +41,8 @@ from attn.runs.layers import DATA, RECIPE, Layers, read_layers
 from attn.runs.recipes import load_run
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import BEST_EPOCH, differs_after, figure_fault
-from attn.runs.sweep.space import Point
+from attn.runs.sweep.sections import SET, SPACE, flatten, hand_on_data, over_one_another, split_names
+from attn.runs.sweep.space import Dimension, Point
 from attn.runs.table import KINDS, file_kinds
 from attn.runs.texts import RECIPES_ONLY, Texts
 from attn.score_names import current_name
@@ -59,7 +60,6 @@ class LoadedSweep(NamedTuple):
     base: str
 
 
-SET, SPACE = "set", "space"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
 """Fields that trials of population-based training share: weights, optimizer and position in the training."""
@@ -88,13 +88,13 @@ def read_sweep(text: str, name: str, overrides: list[str] | None = None, *, text
 def resolve_sweep(layers: Layers) -> LoadedSweep:
     """As `load_sweep`, of texts that are read already."""
     for document in layers.documents:
-        _split_names(document, SET)
-        _hand_on_data(document)
-    document, rank = _over_one_another(layers.documents), rank_in(layers.documents)
+        split_names(document, SET)
+        hand_on_data(document)
+    document, rank = over_one_another(layers.documents), rank_in(layers.documents)
     override(document, [_handed_on(text) for text in layers.overrides])
     drop_other_members(SweepConfig, document, rank)
-    _flatten(document, SET, lambda value: not isinstance(value, dict))
-    _flatten(document, SPACE, lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
+    flatten(document, SET, lambda value: not isinstance(value, dict))
+    flatten(document, SPACE, lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
     if isinstance(space := document.values.get(SPACE), dict):
         document.values[SPACE] = {
             key: {"choices": value} if isinstance(value, list) else value for key, value in space.items()
@@ -108,24 +108,42 @@ def resolve_sweep(layers: Layers) -> LoadedSweep:
         faults = error.faults
     base = _base(document, faults, layers, rank)
     if base is not None:
-        faults = _with_set(faults, layers.overrides, trial_config(base, {}))
-    if base is not None and config is not None:
         trial = trial_config(base, {})
-        trials = {"": trial}
-        for key, dimension in config.space.items():
-            for value in dimension.ends():
-                try:
-                    tried = trial_config(base, {key: value})
-                    check_inputs(tried)
-                    trials[f"{key} = {json.dumps(value)}: "] = tried
-                except ConfigError as error:
-                    faults.append(_of_value(document, key, value, error.faults[0]))
-                    break
+        faults = _with_set(faults, layers.overrides, trial)
+        trials = {"": trial} | _trials(document, base, config.space if config else _dimensions(document), faults)
+        if config is None:
+            raise ConfigError(faults)
         sweep_faults = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
         faults += filter(None, (*sweep_faults, _without_figure(document, config, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return LoadedSweep(config, base)
+
+
+def _dimensions(document: Document) -> dict[str, Dimension]:
+    """The searched fields of a sweep that has faults: those of them that have none."""
+    space, dimensions = document.values.get(SPACE), dict[str, Dimension]()
+    for key, values in space.items() if isinstance(space, dict) else ():
+        with contextlib.suppress(ConfigError):
+            dimensions[key] = parse_config(Dimension, Document(values if isinstance(values, dict) else {}))
+    return dimensions
+
+
+def _trials(
+    document: Document, base: str, space: Mapping[str, Dimension], faults: list[Fault]
+) -> dict[str, TrialConfig]:
+    """A trial for each end of what is searched, by words for it; the faults of those that cannot be are added."""
+    trials: dict[str, TrialConfig] = {}
+    for key, dimension in space.items():
+        for value in dimension.ends():
+            try:
+                tried = trial_config(base, {key: value})
+                check_inputs(tried)
+                trials[f"{key} = {json.dumps(value)}: "] = tried
+            except ConfigError as error:
+                faults += [_of_value(document, key, value, fault) for fault in error.faults]
+                break
+    return trials
 
 
 def sweep_config(text: str, name: str) -> SweepConfig:
@@ -209,14 +227,34 @@ def _base(document: Document, faults: list[Fault], layers: Layers, rank: Callabl
     try:
         return dump_config(_resolve_trial(result._replace(overrides=point_overrides(changes))))
     except ConfigError as error:
-        locations = {override_location(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
-        for fault in error.faults:
-            location = document.location(locations[fault.where]) if fault.where in locations else fault.where
-            faults.append(Fault(location, fault.message, fault.hint))
-    try:  # the searched fields can be held against it all the same
-        return dump_config(_resolve_trial(result))
-    except ConfigError:
-        return None
+        places = {override_location(point_overrides({key: value})[0]): key for key, value in changes.items()}
+        faults += _placed(document, error.faults, places)
+        wrong = {places[fault.where] for fault in error.faults if fault.where in places}
+    # The searched fields, and what depends on several fields, can be held against the others all the same.
+    kept = {key: value for key, value in changes.items() if key not in wrong}
+    for rest in (kept, {}) if wrong else ({},):
+        try:
+            return dump_config(_resolve_trial(result._replace(overrides=point_overrides(rest))))
+        except ConfigError as error:
+            if rest:
+                known = {fault.message for fault in faults}
+                faults += _placed(document, [one for one in error.faults if one.message not in known], places)
+    return None
+
+
+def _placed(document: Document, faults: Sequence[Fault], places: Mapping[str, str]) -> list[Fault]:
+    """The faults of a run with what a sweep sets, at the places in the sweep's own texts.
+
+    Args:
+        places: The names of the fields that the sweep sets, by the location of each as an override.
+    """
+    results: list[Fault] = []
+    for fault in faults:
+        where = fault.where
+        for override_place, key in places.items():
+            where = where.replace(override_place, document.location((SET, key)))
+        results.append(Fault(where, fault.message, fault.hint))
+    return results
 
 
 def _with_set(faults: list[Fault], overrides: Sequence[str], trial: TrialConfig) -> list[Fault]:
@@ -319,73 +357,9 @@ def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) ->
     return Fault(document.location(("space", key)), message, fault.hint)
 
 
-def _over_one_another(documents: Sequence[Document]) -> Document:
-    """A sweep's texts as one; a text that gives a space searches nothing of the space below it."""
-    whole = documents[0]
-    for document in documents[1:]:
-        if SPACE in document.values and SPACE in whole.values:
-            whole.drop((SPACE,))
-        whole = layered(whole, document)
-    return whole
-
-
-def _hand_on_data(document: Document) -> None:
-    """Put a sweep's `data` into `set`, under what `set` says of data."""
-    if not isinstance(document.values.get(DATA), dict) or not isinstance(document.values.get(SET, {}), dict):
-        return
-    data, given = document.section(DATA), document.section(SET)
-    document.drop((DATA,))
-    handed = Document()
-    handed.attach(DATA, data)
-    document.attach(SET, layered(handed, given))
-
-
 def _handed_on(text: str) -> str:
     """An override of a sweep's data as one of `set`."""
     result = parse_override(text)
     if isinstance(result, Fault) or result[0][0] != DATA:
         return text
     return PlacedOverride.at(override_location(text), f"{SET}.{text}")
-
-
-def _split_names(document: Document, section: str) -> None:
-    """Make `{"a.b": value}` below a section `{a: {b: value}}`, so that texts can lie over one another."""
-    given = document.section(section)
-    if not given.values:
-        return
-    split = Document(locations={(): given.location(())})
-
-    def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
-        for key, value in node.items():
-            here = (*path, key)
-            if isinstance(value, dict) and value:
-                walk(value, here)
-            else:
-                split.set(tuple(".".join(here).strip().split(".")), value, given.location(here))
-
-    walk(given.values, ())
-    document.attach(section, split)
-
-
-def _flatten(document: Document, section: str, is_leaf: Any) -> None:
-    """Make `{a: {b: value}}` below a section `{"a.b": value}`, as overrides and nested files write it."""
-    values = document.values.get(section)
-    if not isinstance(values, dict):
-        return
-    flat: dict[str, Any] = {}
-
-    def put(path: tuple[str, ...], value: Any) -> None:
-        name, location = ".".join(path).strip(), document.location((section, *path))  # as an override's name is read
-        flat[name] = value
-        document.locations[(section, name)] = location
-
-    def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
-        for key, value in node.items():
-            here = (*path, key)
-            if is_leaf(value):
-                put(here, value)
-            else:
-                walk(value, here)
-
-    walk(values, ())
-    document.values[section] = flat
