@@ -108,14 +108,14 @@ def faults_of(kind: type[Config], document: Document, error: ValidationError) ->
 
     Fields of data whose file could not be read are left out.
     """
-    found = [(*_path(kind, one["loc"], document.values), one) for one in error.errors(include_url=False)]
+    placed = [(*_path(kind, one["loc"], document.values), one) for one in error.errors(include_url=False)]
     unions: dict[Path, list[tuple[Path, ErrorDetails]]] = {}
-    for path, union, details in found:
+    for path, union, details in placed:
         if not _is_unread(document, path):
             unions.setdefault(path if union is None else union, []).append((path, details))
-    told = [one for union, group in unions.items() for one in _of_one_value(union, group)]
-    faults = [_fault(kind, document, path, details) for path, details in told[:MAX_FAULTS]]
-    return faults + ([Fault("config", f"and {len(told) - MAX_FAULTS} more")] if len(told) > MAX_FAULTS else [])
+    distinct = [one for union, group in unions.items() for one in _of_one_value(union, group)]
+    faults = [_fault(kind, document, path, details) for path, details in distinct[:MAX_FAULTS]]
+    return faults + ([Fault("config", f"and {len(distinct) - MAX_FAULTS} more")] if len(distinct) > MAX_FAULTS else [])
 
 
 def _is_unread(document: Document, path: Path) -> bool:

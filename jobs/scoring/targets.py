@@ -302,9 +302,9 @@ def _model_target(model: str, overrides: list[str]) -> ModelTarget:
     return replace(target, load_seconds=time.monotonic() - clock)
 
 
-def _store_target(target: str, found: FoundStore, overrides: list[str]) -> StoreTarget:
-    config = store_config(EvaluateStoreConfig, found.location, overrides, run=found.run)
-    return StoreTarget.open(target, found.location, found.version, config)
+def _store_target(target: str, located: FoundStore, overrides: list[str]) -> StoreTarget:
+    config = store_config(EvaluateStoreConfig, located.location, overrides, run=located.run)
+    return StoreTarget.open(target, located.location, located.version, config)
 
 
 def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:

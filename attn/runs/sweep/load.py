@@ -251,8 +251,8 @@ def _placed(document: Document, faults: Sequence[Fault], places: Mapping[str, st
     results: list[Fault] = []
     for fault in faults:
         where = fault.where
-        for override_place, key in places.items():
-            where = where.replace(override_place, document.location((SET, key)))
+        for as_override, key in places.items():
+            where = where.replace(as_override, document.location((SET, key)))
         results.append(Fault(where, fault.message, fault.hint))
     return results
 
