@@ -28,7 +28,7 @@ from attn.runs.texts import LOCAL_TEXTS
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.open_model import model_lookup, with_run_name
 from jobs.runs.run_folder import RunFolder
-from jobs.scoring.targets import find_store, store_config, store_hint
+from jobs.scoring.found_store import FoundStore, find_store, store_config, store_hint
 from jobs.training.segmenter import CUES
 
 MASKS = "masks"
@@ -120,9 +120,9 @@ def _open(source: str, overrides: list[str], threshold: float | None) -> tuple[s
     folder = _run_of(source, overrides)
     stored = find_store(with_run_name(source), overrides)
     if stored is None and folder is not None and (location := folder.state().store) is not None:
-        stored = location, None
+        stored = FoundStore(location)
     if stored is not None:
-        return "maps", _maps(*stored, overrides, THRESHOLD if threshold is None else threshold)
+        return "maps", _maps(stored, overrides, THRESHOLD if threshold is None else threshold)
     if folder is None:
         raise RunError(
             f"{source} is no folder of `attn predict`, no map store, and no run in {model_lookup(overrides).root}: "
@@ -175,15 +175,16 @@ def _data_of(folder: RunFolder, overrides: list[str]) -> DataConfig:
     return resolve(ExportedDataConfig, dump_values({"data": values.get("data")}), file, overrides)
 
 
-def _maps(location: str, version: int | None, overrides: list[str], threshold: float) -> MaskSet:
+def _maps(found: FoundStore, overrides: list[str], threshold: float) -> MaskSet:
     if not 0 <= threshold < 1:
         raise ConfigError([Fault("--threshold", f"{threshold:g} is not valid", "a number from 0 to below 1")])
-    config = store_config(ExportedDataConfig, location, overrides)
-    source, opened = config.data.build(), store.open(location)
-    snapshot = opened.at(version)
+    config = store_config(ExportedDataConfig, found.location, overrides, run=found.run)
+    source, opened = config.data.build(), store.open(found.location)
+    snapshot = opened.at(found.version)
     predicted = snapshot.manifest.metadata.get("classes") == "predicted"
     if not predicted:
-        snapshot = open_maps(StoredMaps(location, snapshot.version), source, store_hint(location, config.data.split))
+        hint = store_hint(found.location, config.data.split)
+        snapshot = open_maps(StoredMaps(found.location, snapshot.version), source, hint)
     elif opened.definition.classes:
         check_classes(opened.definition.classes, source.classes, what=opened.uri)
     return masks_of_maps(source, snapshot, threshold, predicted=predicted)
