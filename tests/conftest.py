@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import subprocess
@@ -70,6 +71,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"shared", "ceph_missing"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("optional")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of reference cycles look more often from here on: `tests/processes` had it wait for imports."""
+    gc.set_threshold(50_000)
 
 
 class ByFileAndRay(LoadFileScheduling):
