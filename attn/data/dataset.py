@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["AttentionDataset"]
 
 import logging
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 from attn.data.boxes import box_regions, boxes_of, mask_regions
 from attn.data.geometry import Geometry
 from attn.data.sample import Example, Sample
-from attn.data.sampler import Key
+from attn.data.sampler import Key, for_labels_alone
 from attn.data.soft_labels import SoftLabels
 from attn.data.source import Source
 from attn.data.transforms import InputConfig, at_scale, draw_geometry, to_input
@@ -30,7 +31,7 @@ class AttentionDataset(Dataset[Sample]):
 
     Args:
         train: Use random crops, flips and colours.
-        supervised: Indices of the images with extra supervision.
+        supervised: Indices of the images with extra supervision; a sampler's key may draw one for its labels alone.
         region_kind: Kind of extra supervision. Boxes that a record lacks are derived from its mask.
         with_masks: Return masks in the image's own frame, for evaluation.
         with_saliency: Return saliency in the input's frame; an image without saliency is an error.
@@ -56,6 +57,7 @@ class AttentionDataset(Dataset[Sample]):
     ) -> None:
         self.source, self.input, self.train, self.seed = source, input, train, seed
         self.supervised, self.region_kind = frozenset(supervised), region_kind
+        self._supervised_order = sorted(self.supervised)
         self.with_masks, self.with_saliency, self.soft_labels = with_masks, with_saliency, soft_labels
         self.scales, self.stride = tuple(scales), stride
         self._epoch = 0
@@ -72,24 +74,28 @@ class AttentionDataset(Dataset[Sample]):
         """One sample by (epoch, index) or index.
 
         Raises:
-            DataError: A file is broken or missing and the source's `on_error` is `raise`, or no image can be read.
+            DataError: A file is broken or missing and the source's `on_error` is `raise`, or no image can be read (for
+            extra supervision: no image that has some).
         """
         epoch, index, *repeat = (self._epoch, key) if isinstance(key, int) else key
+        supervised = index in self.supervised and (isinstance(key, int) or not for_labels_alone(key))
+        among = self._supervised_order if supervised else range(len(self))
+        first = bisect_left(among, index)
         skipped: list[str] = []
-        for step in range(len(self)):
-            position = (index + step) % len(self)
+        for step in range(len(among)):
+            position = among[(first + step) % len(among)]
             try:
-                return self._sample(position, (epoch, *repeat), tuple(skipped))
+                return self._sample(position, (epoch, *repeat), tuple(skipped), supervised=supervised)
             except DataError as error:
                 if self.source.on_error == "raise":
                     raise
                 self._warn(self.source.records[position].image_id, error)
                 skipped.append(self.source.records[position].image_id)
-        raise DataError(f"none of the {len(self)} images can be read; the first fault is logged above")
+        kind = " with extra supervision" if supervised else ""
+        raise DataError(f"none of the {len(among)} images{kind} can be read; the first fault is logged above")
 
-    def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
-        has_regions = index in self.supervised
-        example = self.source.load(index, mask=self.with_masks or has_regions, saliency=self.with_saliency)
+    def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...], *, supervised: bool) -> Sample:
+        example = self.source.load(index, mask=self.with_masks or supervised, saliency=self.with_saliency)
         record = example.record
         # The key's length is part of the seed: else a repetition could equal another index's seed.
         rng = np.random.default_rng([self.seed, index, len(draw_key), *draw_key]) if self.train else None
@@ -103,7 +109,7 @@ class AttentionDataset(Dataset[Sample]):
             image=to_input(self.input, example.image, geometry, rng),
             labels=labels,
             geometry=geometry,
-            regions=self._regions(example, geometry) if has_regions and record.labels else None,
+            regions=self._regions(example, geometry) if supervised and record.labels else None,
             saliency=self._saliency(example, geometry) if self.with_saliency else None,
             mask=example.mask if self.with_masks else None,
             soft_labels=self.soft_labels.read(record, geometry) if self.soft_labels else None,
@@ -112,6 +118,7 @@ class AttentionDataset(Dataset[Sample]):
             scaled=tuple(
                 to_input(self.input, example.image, at_scale(geometry, scale, self.stride)) for scale in self.scales
             ),
+            supervised=supervised if self.supervised else None,
         )
 
     def _regions(self, example: Example, geometry: Geometry) -> Tensor:

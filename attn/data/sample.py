@@ -101,7 +101,7 @@ class Sample:
         image: float32 (3, H, W), normalised.
         labels: float32 (C,), 0 or 1.
         geometry: Mapping between image and input, to transform maps back.
-        regions: bool (n, H, W), the region of each present class in the order of `record.labels`; only for images with
+        regions: bool (n, H, W), the region of each present class in the order of `record.labels`; only for draws for
             extra supervision.
         saliency: float32 (H, W) in [0, 1].
         mask: uint8 (H0, W0) in the image's own frame; only if the run evaluates maps.
@@ -111,6 +111,7 @@ class Sample:
         skipped: Ids of unreadable images that this one replaces.
         exclusive: Every image has exactly one class by design; see `attn.data.source.Source`.
         scaled: The same part of the image at other scales, float32 (3, H', W'), in the order of the data set's scales.
+        supervised: Whether this is a draw for extra supervision; None for data without any.
     """
 
     index: int
@@ -126,6 +127,7 @@ class Sample:
     skipped: tuple[str, ...] = ()
     exclusive: bool = False
     scaled: tuple[Tensor, ...] = ()
+    supervised: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class Batch:
         source_batch: The same step's batch of the second data stream; None for methods without one.
         class_weights: Weights of the classification loss, or None.
         scaled: The images at other scales, float32 (B, 3, H', W') each, in the order of the data set's scales.
+        supervised: bool (B,) on the host: the rows that are drawn for extra supervision, and are trained by it alone.
+            None: regions are additional to what else trains their images.
     """
 
     indices: tuple[int, ...]
@@ -164,6 +168,7 @@ class Batch:
     exclusive: bool = False
     class_weights: ClassWeights | None = None
     scaled: tuple[Tensor, ...] = ()
+    supervised: Tensor | None = None
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -210,6 +215,7 @@ class Batch:
             cues=None if self.cues is None else self.cues.pin_memory(),
             soft_labels=None if self.soft_labels is None else self.soft_labels.pin_memory(),
             scaled=tuple(one.pin_memory() for one in self.scaled),
+            supervised=None if self.supervised is None else self.supervised.pin_memory(),
         )
 
 
@@ -235,6 +241,7 @@ def collate(samples: list[Sample]) -> Batch:
     images = torch.stack([sample.image for sample in samples])
     saliency = [sample.saliency for sample in samples if sample.saliency is not None]
     cues = [sample.cues for sample in samples if sample.cues is not None]
+    supervised = [sample.supervised for sample in samples if sample.supervised is not None]
     return Batch(
         indices=tuple(sample.index for sample in samples),
         records=tuple(sample.record for sample in samples),
@@ -250,6 +257,7 @@ def collate(samples: list[Sample]) -> Batch:
         skipped=tuple(name for sample in samples for name in sample.skipped),
         exclusive=all(sample.exclusive for sample in samples),
         scaled=tuple(torch.stack(one) for one in zip(*(sample.scaled for sample in samples), strict=True)),
+        supervised=torch.tensor(supervised) if len(supervised) == len(samples) else None,
     )
 
 

@@ -6,7 +6,7 @@ have the same size, so the mean over workers is the mean over the global batch.
 
 from __future__ import annotations
 
-__all__ = ["BatchSampler", "Key", "choose_supervised", "shards"]
+__all__ = ["BatchSampler", "Key", "choose_supervised", "for_labels_alone", "shards"]
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,14 @@ from attn.data.sample import Record
 from attn.errors import ConfigError, DataError
 
 Key = tuple[int, ...]
-"""(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch; the seed of augmentation."""
+"""(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch; the seed of augmentation.
+
+A draw of a supervised image for its labels alone is (epoch, index, n, 1), from n = 0 on; see `for_labels_alone`.
+"""
 
 _PLAIN, _SUPERVISED, _CHOICE, _BALANCED = 0, 1, 2, 3
 _NO_LABEL = -1
+_FOR_LABELS = 1
 
 
 class BatchSampler(Sampler[list[Key]]):
@@ -30,13 +34,13 @@ class BatchSampler(Sampler[list[Key]]):
 
     An epoch contains every image at least once; its last batch is filled up with the epoch's first images.
 
-    If some images have extra supervision, every local batch has exactly max(1, round(batch_fraction · batch_size)) of
-    them, from a separately shuffled cycle, and the rest are other images. The global batch is then the same for every
-    number of workers for which `batch_fraction · batch_size` is whole. With batches of one image, every
-    max(2, round(1 / batch_fraction))-th global batch has only supervised images. An epoch is long enough to contain all
-    images of both kinds.
+    If some images have extra supervision, they are drawn for it apart: every local batch has exactly
+    max(1, round(batch_fraction · batch_size)) such draws, from a separately shuffled cycle; the rest are draws of all
+    images, these among them. The global batch is then the same for every number of workers for which
+    `batch_fraction · batch_size` is whole. With batches of one image, every max(2, round(1 / batch_fraction))-th global
+    batch has only draws for extra supervision. An epoch is long enough for all images, and all that are supervised.
 
-    With `labels` the other images are drawn so that classes occur equally often, and an epoch has as many draws as
+    With `labels` these draws of all images are such that classes occur equally often, and an epoch has as many as
     without. A draw takes a class, then one of its images. Classes come in rounds, each of them once a round in random
     order, and so do the images of a class: with K classes, n_c images of class c and L the labels of an image, its
     share of the draws is the sum over c in L of 1 / (K n_c). Images without labels are a class of their own.
@@ -45,11 +49,11 @@ class BatchSampler(Sampler[list[Key]]):
         count: Number of images in the data set.
         batch_size: Images per batch of one worker.
         supervised: Indices of the images with extra supervision.
-        batch_fraction: Their share of each batch.
+        batch_fraction: Share of each batch that is drawn for extra supervision.
         labels: Of every image, for balanced classes; None: each image once.
 
     Raises:
-        ConfigError: A batch is too small for both kinds of images.
+        ConfigError: A batch is too small for both kinds of draws.
     """
 
     def __init__(
@@ -72,14 +76,14 @@ class BatchSampler(Sampler[list[Key]]):
             raise ValueError(f"supervised images must lie in [0, {count}); got {own[0]} to {own[-1]}")
         self.rank, self.world, self.seed, self.shuffle = rank, world, seed, shuffle
         self._supervised = np.array(own, dtype=np.int64)
-        self._plain = np.setdiff1d(np.arange(count), self._supervised)
+        self._own, self._plain = frozenset(own), np.arange(count)
         self._groups = None if labels is None else _by_class(self._plain, labels)
         self._rows = batch_size * world
-        if batch_size == 1 and own and len(self._plain) and batch_fraction > 0:
+        if batch_size == 1 and own and batch_fraction > 0:
             period = max(2, round(1 / batch_fraction))
             self._pattern = (0,) * (period - 1) + (world,)
         else:
-            self._pattern = (_supervised_rows(batch_size, batch_fraction, len(own), len(self._plain)) * world,)
+            self._pattern = (_supervised_rows(batch_size, batch_fraction) * world if own else 0,)
         self._epoch = self._first = 0
 
     def __len__(self) -> int:
@@ -109,17 +113,22 @@ class BatchSampler(Sampler[list[Key]]):
         self._first = batch
 
     def _keys(self, images: np.ndarray, total: int, stream: int) -> list[Key]:
-        """Keys of the epoch's rows for one kind of images."""
+        """Keys of the epoch's rows for one kind of draws."""
         if stream == _PLAIN and self._groups:
             return self._balanced_keys(self._groups, total)
         keys: list[Key] = []
         turn = 0
         while len(keys) < total:
             order = self._order(images, stream, turn)
-            repeat = () if turn == 0 or stream == _PLAIN else (turn,)
-            keys += [(self._epoch, int(index), *repeat) for index in order[: total - len(keys)]]
+            repeat = turn if stream == _SUPERVISED else 0
+            keys += [self._key(int(index), stream, repeat) for index in order[: total - len(keys)]]
             turn += 1
         return keys
+
+    def _key(self, index: int, stream: int, repeat: int) -> Key:
+        if stream == _PLAIN and index in self._own:
+            return (self._epoch, index, repeat, _FOR_LABELS)
+        return (self._epoch, index, repeat) if repeat else (self._epoch, index)
 
     def _balanced_keys(self, groups: list[np.ndarray], total: int) -> list[Key]:
         rounds = -(-total // len(groups))
@@ -136,7 +145,7 @@ class BatchSampler(Sampler[list[Key]]):
         keys: list[Key] = []
         for number in classes.tolist():
             index = int(next(images[number]))
-            keys.append((self._epoch, index, seen[index]) if seen[index] else (self._epoch, index))
+            keys.append(self._key(index, _PLAIN, seen[index]))
             seen[index] += 1
         return keys
 
@@ -145,6 +154,11 @@ class BatchSampler(Sampler[list[Key]]):
             return images
         turn = 0 if stream == _PLAIN else turn
         return np.random.default_rng([self.seed, self._epoch, stream, turn]).permutation(images)
+
+
+def for_labels_alone(key: Key) -> bool:
+    """Return whether a key is a draw of an image with extra supervision for its labels alone."""
+    return len(key) > 3
 
 
 def _by_class(images: np.ndarray, labels: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -217,11 +231,7 @@ def _batches(images: int, pattern: Sequence[int]) -> int:
     return whole * len(pattern) + sum(1 for seen in [0, *accumulate(pattern)][:-1] if seen < rest)
 
 
-def _supervised_rows(batch_size: int, fraction: float, supervised: int, plain: int) -> int:
-    if not supervised:
-        return 0
-    if not plain:
-        return batch_size
+def _supervised_rows(batch_size: int, fraction: float) -> int:
     rows = max(1, round(fraction * batch_size))
     if rows >= batch_size:
         raise ConfigError(

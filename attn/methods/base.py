@@ -63,7 +63,7 @@ class Supervision:
     Attributes:
         kind: Masks or boxes.
         images: Number of training images with extra supervision: a count, or a fraction of the split below 1.
-        batch_fraction: Share of each batch that is drawn from these images.
+        batch_fraction: Share of each batch that is drawn from these images, for extra supervision alone.
     """
 
     kind: Literal["masks", "boxes"]
@@ -149,7 +149,10 @@ class MethodConfig(Variant, tag="name"):
         raise TypeError(f"{type(self).__name__} does not define `build`")
 
     def terms(self, epoch: int) -> tuple[str, ...]:
-        """Names of the losses besides `loss` that a step returns in an epoch (from 0); the run records them."""
+        """Names of the losses besides `loss` that a step returns in an epoch (from 0); the run records them.
+
+        A step leaves out those that no row of its batch is drawn for; see `Batch.supervised`.
+        """
         raise TypeError(f"{type(self).__name__} does not define `terms`")
 
     def idle_fields(self, epoch: int) -> frozenset[str]:

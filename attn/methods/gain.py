@@ -5,7 +5,8 @@ Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W input.
 One step: classify the images; compute the attention map of every present class; erase the attended region from the
 image (GAIN eq. 3-4); classify the rest, and minimise the score of the erased class (attention mining, GAIN eq. 5). The
 map then has to cover every region that shows the class. GAIN_ext also trains the maps of a few images to match their
-masks or boxes (GAIN eq. 7).
+masks or boxes (GAIN eq. 7). These are drawn for it apart: such a draw adds to this term alone, and the images are among
+those that the other terms see once an epoch.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class GainConfig(MethodConfig):
         weight_gradient: Train the map through its weights w_k too, not only through the features.
         extra_supervision: Kind of extra supervision of some images (GAIN_ext).
         extra_images: Number of these images: a count, or a fraction of the training split below 1.
-        extra_fraction: Share of each batch that is drawn from these images; for batches of one image, of the batches.
+        extra_fraction: Share of each batch that is drawn from these images, for extra supervision alone; for batches of
+            one image, of the batches.
         extra_weight: ω_e of GAIN eq. 8, the weight of extra supervision.
         extra_map: Map that is compared with the mask: divided by its maximum, or raw.
     """
@@ -150,29 +152,40 @@ class Gain:
         return Supervision(config.extra_supervision, config.extra_images, config.extra_fraction)
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
-        """See `Method.step`; losses: loss, classification, mining (after warm-up), extra (with extra supervision)."""
+        """See `Method.step`; losses: loss, classification, mining (after warm-up), extra (with extra supervision).
+
+        Rows of `batch.supervised` add to the extra supervision alone. A term that has no row in the batch is left out.
+        """
         config = self.config
         output = model(batch.images)
-        classification = classification_loss(
-            output.logits, batch.labels, exclusive=batch.exclusive, weights=batch.class_weights
+        labelled = None if batch.supervised is None else ~batch.supervised
+        # Without a row this is 0, but with a graph: distributed training waits for the gradient of every parameter.
+        loss = classification_loss(
+            _chosen(output.logits, labelled),
+            _chosen(batch.labels, labelled),
+            exclusive=batch.exclusive,
+            weights=batch.class_weights,
         )
-        loss, terms = classification, {"classification": classification}
+        terms = {"classification": loss}
         mining, extra = config.active_terms(progress.epoch)
         present = mining or progress.maps
         if not (present or extra):
-            return StepOutput({"loss": loss, **_detached(terms)})
+            return StepOutput({"loss": loss, **_detached(_with_rows(terms, batch))})
 
-        mining_pairs = batch.pairs if present else batch.region_pairs[:0]
+        present_pairs = batch.pairs if present else batch.region_pairs[:0]
         extra_pairs = batch.region_pairs if extra else batch.region_pairs[:0]
-        mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
+        present_maps, extra_maps = self._maps(output, present_pairs, extra_pairs)
         if mining:
-            terms["mining"] = self._mining(model, batch, mining_maps, mining_pairs)
+            mined = None if labelled is None else labelled[present_pairs[:, 0]]
+            pairs = _chosen(present_pairs, mined)
+            count = len(batch.images) if labelled is None else int(labelled.sum())
+            terms["mining"] = self._mining(model, batch, _chosen(present_maps, mined), pairs, count)
             loss = loss + config.alpha * terms["mining"]
         if extra:
             terms["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
             loss = loss + config.extra_weight * terms["extra"]
-        maps = StepMaps.of(output, mining_maps) if progress.maps else None
-        return StepOutput({"loss": loss, **_detached(terms)}, maps)
+        maps = StepMaps.of(output, present_maps) if progress.maps else None
+        return StepOutput({"loss": loss, **_detached(_with_rows(terms, batch))}, maps)
 
     def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the maps of both lists of pairs; a pair in both lists is computed once."""
@@ -183,11 +196,14 @@ class Gain:
         )[rows.to(output.logits.device, non_blocking=True)]
         return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
 
-    def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor) -> Tensor:
+    def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor, count: int) -> Tensor:
         """L_am: the score of each class for the image with its own attention erased (GAIN eq. 3-5).
 
-        The mean is over all images of the batch, and an image without classes counts as 0: so the mean over workers
+        The mean is over all images that are mined, and an image without classes counts as 0: so the mean over workers
         equals the mean over the joint batch.
+
+        Args:
+            count: Number of these images.
         """
         config, images = self.config, batch.images
         if len(pairs) == 0:
@@ -201,7 +217,7 @@ class Gain:
         if config.mining_score == "sigmoid":
             scores = class_probabilities(scores, exclusive=batch.exclusive)
         classes_N1 = pairs[:, 1:].to(scores.device, non_blocking=True)
-        return attention_mining(scores.gather(1, classes_N1)[:, 0], pairs) * (_count_images(pairs) / len(images))
+        return attention_mining(scores.gather(1, classes_N1)[:, 0], pairs) * (_count_images(pairs) / count)
 
     def _extra(self, maps: Tensor, regions: Tensor, pairs: Tensor) -> Tensor:
         """L_e: squared difference from masks or boxes, resized to the map's size by area averaging (GAIN eq. 7)."""
@@ -231,6 +247,19 @@ def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:
 
 def _count_images(pairs: Tensor) -> int:
     return len(pairs[:, 0].unique())
+
+
+def _chosen(values: Tensor, rows: Tensor | None) -> Tensor:
+    """The chosen rows, by a mask on the host; all of them without a mask."""
+    return values if rows is None else values[rows.nonzero()[:, 0].to(values.device, non_blocking=True)]
+
+
+def _with_rows(terms: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """The terms that have a row in the batch; all of them if no row is drawn for extra supervision alone."""
+    if batch.supervised is None:
+        return terms
+    apart = batch.supervised.tolist()
+    return {name: term for name, term in terms.items() if (name == "extra") in apart}
 
 
 def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -248,7 +248,11 @@ def _measure(config: TrainConfig, workers: int, objective: Objective | None, eva
     selecting = time.perf_counter()
     known = components.evaluate(evaluated, World.current()) if evaluated else {}
     selecting = time.perf_counter() - selecting
-    steps = -(-sources.counted(config.data) // config.training.batch_size)  # a step has all its parts, as on the clock
+    per_step = workers * config.training.accumulate_steps
+    steps = (
+        len(components.sampler) / per_step if every else -(-sources.counted(config.data) // config.training.batch_size)
+    )
+    # A step has all its parts, as on the clock.
     low, middle, high = (steps * seconds for seconds in quantiles(clock.steps))
     split = config.validation.split
     validated = 0.0 if split is None else sources.scale(config.data.model_copy(update={"split": split}))

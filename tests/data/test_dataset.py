@@ -165,7 +165,7 @@ def batches(workers: int, start: int = 0) -> list[Batch]:
 @pytest.mark.slow
 def test_worker_processes_give_the_same_batches() -> None:
     here, there = batches(0), batches(2)
-    assert len(here) == len(there) == 6
+    assert len(here) == len(there) == 8
     for one, other in zip(here, there, strict=True):
         assert one.indices == other.indices
         assert one.geometry == other.geometry
@@ -173,9 +173,31 @@ def test_worker_processes_give_the_same_batches() -> None:
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
+def test_a_masked_image_is_drawn_for_its_mask_apart() -> None:
+    """Its other draw is like any image's, without regions, and another augmentation of it."""
+    source = ScenesConfig(count=6, size=48).build()
+    dataset = AttentionDataset(source, RANDOM, train=True, seed=5, supervised=[2, 4])
+    batch = collate([dataset[key] for key in ((0, 1), (0, 2, 0, 1), (0, 2), (0, 4, 1))])
+    assert batch.supervised is not None
+    assert batch.supervised.tolist() == [False, False, True, True]
+    assert set(batch.region_pairs[:, 0].tolist()) == {2, 3}
+    assert len(batch.region_pairs) == sum(len(source.records[index].labels) for index in (2, 4))
+    assert not torch.equal(batch.images[1], batch.images[2])
+    assert AttentionDataset(source, RANDOM, train=True)[(0, 1)].supervised is None
+
+
+def test_an_unreadable_masked_image_is_not_replaced_by_one_without_mask(broken: Path) -> None:
+    source = folder(broken, "skip").build()
+    dataset = AttentionDataset(source, SQUASH, train=True, supervised=[1])
+    with pytest.raises(DataError, match="none of the 1 images with extra supervision can be read"):
+        dataset[(0, 1)]
+    plain = dataset[(0, 1, 0, 1)]
+    assert (plain.supervised, plain.regions, plain.skipped) == (False, None, ("x/b", "x/c"))
+
+
 def test_resumption_gives_the_same_batches() -> None:
     whole, rest = batches(0), batches(0, start=2)
-    assert [batch.indices for batch in rest[3:]] == [batch.indices for batch in whole[5:]]
+    assert [batch.indices for batch in rest[4:]] == [batch.indices for batch in whole[6:]]
     assert torch.equal(rest[-1].images, whole[-1].images)
 
 

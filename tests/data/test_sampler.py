@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attn.data.sample import Record
-from attn.data.sampler import BatchSampler, Key, choose_supervised, shards
+from attn.data.sampler import BatchSampler, Key, choose_supervised, for_labels_alone, shards
 from attn.errors import ConfigError, DataError
 
 counts = st.integers(1, 60)
@@ -72,7 +72,6 @@ def test_supervised_share(count: int, batch: int, world: int, fraction: float, s
     own = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
     rows = max(1, round(fraction * batch))
     assume(rows < batch)
-    expected = batch if len(own) == count else rows
     seen: Counter[int] = Counter()
     keys: Counter[Key] = Counter()
     for rank in range(world):
@@ -81,13 +80,22 @@ def test_supervised_share(count: int, batch: int, world: int, fraction: float, s
         )
         for local in sampler:
             assert len(local) == batch
-            assert sum(key[1] in own for key in local) == expected
-            seen.update(key[1] for key in local)
-            keys.update(key for key in local if key[1] in own)
-    assert set(seen) == set(range(count))
-    shares = [seen[index] for index in own]
-    assert max(shares) - min(shares) <= 1
+            extra = [key for key in local if key[1] in own and not for_labels_alone(key)]
+            assert len(extra) == rows
+            seen.update(key[1] for key in local if key not in extra)
+            keys.update(extra)
+    assert_once_each(seen, count, (batch - rows) * world)
+    shares = Counter(key[1] for key in keys)
+    assert set(shares) == own
+    assert max(shares.values()) - min(shares.values()) <= 1
     assert set(keys.values()) == {1}  # each repetition draws its own augmentation
+
+
+def assert_once_each(seen: Counter[int], count: int, rows: int) -> None:
+    """Classification sees all images equally often, supervised ones among them, in whole batches of some rows."""
+    assert set(seen) == set(range(count))
+    assert max(seen.values()) - min(seen.values()) <= 1
+    assert seen.total() % rows == 0
 
 
 @settings(max_examples=100, deadline=None)
@@ -95,22 +103,23 @@ def test_supervised_share(count: int, batch: int, world: int, fraction: float, s
 def test_supervised_share_of_batches_of_one(
     count: int, world: int, fraction: float, seed: int, data: st.DataObject
 ) -> None:
-    own = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=max(1, count - 1)))
-    assume(len(own) < count)
+    own = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
     period = max(2, round(1 / fraction))
-    seen: Counter[int] = Counter()
+    seen: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}
     for rank in range(world):
         sampler = BatchSampler(
             count, 1, rank=rank, world=world, seed=seed, supervised=sorted(own), batch_fraction=fraction
         )
         batches = list(sampler)
         assert len(batches) == len(sampler)
-        for position, ((_, index, *_),) in enumerate(batches, start=1):
-            assert (index in own) == (position % period == 0)
-            seen[index] += 1
+        for position, (key,) in enumerate(batches, start=1):
+            extra = key[1] in own and not for_labels_alone(key)
+            assert extra == (position % period == 0)
+            seen[extra][key[1]] += 1
         sampler.start(len(batches) // 2)
         assert list(sampler) == batches[len(batches) // 2 :]
-    assert set(seen) == set(range(count))
+    assert_once_each(seen[False], count, world)
+    assert set(seen[True]) == own
 
 
 @settings(max_examples=50, deadline=None)
@@ -264,4 +273,8 @@ def test_images_with_extra_supervision_are_drawn_as_before() -> None:
     options: dict[str, Any] = {"supervised": [0, 1, 12], "batch_fraction": 0.25}
     with_labels, without = (BatchSampler(16, 4, labels=given, **options) for given in (labels, None))
     for balanced_rows, rows in zip(*(joint([one], 2) for one in (with_labels, without)), strict=True):
-        assert [key for key in balanced_rows if key[1] in (0, 1, 12)] == [key for key in rows if key[1] in (0, 1, 12)]
+        extra = [
+            [key for key in kind if key[1] in (0, 1, 12) and not for_labels_alone(key)]
+            for kind in (rows, balanced_rows)
+        ]
+        assert extra[0] == extra[1] != []

@@ -19,11 +19,14 @@ from tests.training.two_workers import run_two
 
 PROGRESS = Progress(1, 0, 0.0)
 LABELS = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]
+# `apart`: the rows that are drawn for extra supervision alone.
 CASES: list[dict[str, Any]] = [
     {"alpha": 0.0},
     {},
     {"mining_parameters": "fixed", "layer": "inner", "weight_gradient": True},
     {"extra_supervision": "masks", "layer": "inner"},
+    {"extra_supervision": "masks", "apart": [1, 3]},
+    {"extra_supervision": "masks", "apart": [0, 1, 2, 3]},
     {"name": "icasc"},
     {"name": "icasc", "map_kind": "pixel", "weight_gradient": False},
 ]
@@ -52,13 +55,26 @@ def _half(batch: Batch, rank: int) -> Batch:
     own = (batch.region_pairs[:, 0] // 2) == rank
     pairs = batch.region_pairs[own] - torch.tensor([2 * rank, 0])
     return replace(
-        batch, images=batch.images[rows], labels=batch.labels[rows], region_pairs=pairs, regions=batch.regions[own]
+        batch,
+        images=batch.images[rows],
+        labels=batch.labels[rows],
+        region_pairs=pairs,
+        regions=batch.regions[own],
+        supervised=None if batch.supervised is None else batch.supervised[rows],
     )
+
+
+def _apart(batch: Batch, settings: dict[str, Any]) -> Batch:
+    if "apart" not in settings:
+        return batch
+    rows = torch.tensor([row in settings["apart"] for row in range(len(LABELS))])
+    own = rows[batch.region_pairs[:, 0]]
+    return replace(batch, supervised=rows, region_pairs=batch.region_pairs[own], regions=batch.regions[own])
 
 
 def _gradients(model: Any, network: Network, batch: Batch, settings: dict[str, Any]) -> dict[str, Tensor]:
     network.zero_grad(set_to_none=True)
-    settings = {"name": "gain"} | settings
+    settings = {"name": "gain"} | {name: value for name, value in settings.items() if name != "apart"}
     method = MethodConfig.members[settings["name"]].model_validate(settings).build()
     losses = method.step(model, batch, PROGRESS).losses
     losses["loss"].backward()
@@ -74,7 +90,7 @@ def _worker(rank: int, folder: str) -> None:
     results = []
     for supervised in SUPERVISED:
         for settings in CASES:
-            gradients = _gradients(model, network, _half(_batch(supervised), rank), settings)
+            gradients = _gradients(model, network, _half(_apart(_batch(supervised), settings), rank), settings)
             for name in gradients:
                 if name.startswith("losses"):
                     dist.all_reduce(gradients[name])
@@ -99,7 +115,7 @@ def test_gradients_and_parts_are_those_of_the_joint_batch(
 ) -> None:
     got = results_by_case[SUPERVISED.index(supervised) * len(CASES) + CASES.index(settings)]
     network = _network()
-    expected = _gradients(network, network, _batch(supervised), settings)
+    expected = _gradients(network, network, _apart(_batch(supervised), settings), settings)
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, rtol=1e-9, atol=1e-12, msg=name)

@@ -41,6 +41,7 @@ def make_batch() -> Batch:
 
 
 def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[str, Tensor]:
+    apart = [False] * 4 if batch.supervised is None else batch.supervised.tolist()
     layer, second = config.get("layer", "last"), network
     if config.get("mining_parameters") == "fixed":
         second = copy.deepcopy(network).requires_grad_(False)
@@ -48,7 +49,9 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
     for row, (image, labels) in enumerate(zip(batch.images, batch.labels, strict=True)):
         output = network(image[None])
         logits, features = output.logits[0], output.features[layer]
-        classification.append(-(labels * logits.sigmoid().log() + (1 - labels) * (1 - logits.sigmoid()).log()).mean())
+        if not apart[row]:
+            terms = labels * logits.sigmoid().log() + (1 - labels) * (1 - logits.sigmoid()).log()
+            classification.append(-terms.mean())
         scores, errors = [], []
         for label in labels.nonzero().flatten().tolist():
             keep = config.get("weight_gradient", False)
@@ -66,7 +69,8 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
                 if (other, name) == (row, label):
                     target = functional.adaptive_avg_pool2d(batch.regions[location][None], attention.shape)[0]
                     errors.append((attention - target).square().mean())
-        mining.append(torch.stack(scores).mean() if scores else logits.sum() * 0)
+        if not apart[row]:
+            mining.append(torch.stack(scores).mean() if scores else logits.sum() * 0)
         if errors:
             extra.append(torch.stack(errors).mean())
     parts = {"classification": torch.stack(classification).mean(), "mining": torch.stack(mining).mean()}
@@ -97,6 +101,49 @@ def test_loss_parts_and_gradients(config: dict[str, Any], head: str) -> None:
     network, batch = make_network(head, config.get("layer", "last")), make_batch()
     expected = reference(network, batch, config)
     assert_step_agrees(network, batch, {"name": "gain"} | config, expected, PROGRESS)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"extra_supervision": "masks"},
+        {"extra_supervision": "boxes", "extra_weight": 0.7, "layer": "inner", "mining_parameters": "fixed"},
+    ],
+    ids=str,
+)
+def test_rows_drawn_for_extra_supervision_add_to_it_alone(config: dict[str, Any]) -> None:
+    """Section 3.3: the stream of classification has all images, and S_e stands apart."""
+    network, batch = make_network(layer=config.get("layer", "last")), make_batch()
+    batch = replace(
+        batch,
+        supervised=torch.tensor([False, False, False, True]),
+        region_pairs=batch.region_pairs[1:],
+        regions=batch.regions[1:],
+    )
+    expected = reference(network, batch, config)
+    assert_step_agrees(network, batch, {"name": "gain"} | config, expected, PROGRESS)
+
+
+@pytest.mark.parametrize(("apart", "names"), [(True, {"extra"}), (False, {"classification", "mining"})])
+def test_a_batch_of_one_stream_has_its_terms_alone(apart: bool, names: set[str]) -> None:
+    """Every parameter still gets a gradient, for which distributed training waits."""
+    method = MethodConfig.members["gain"].model_validate({"name": "gain", "extra_supervision": "masks"}).build()
+    network, batch = make_network(), make_batch()
+    pairs = torch.tensor([[0, 1]]) if apart else batch.region_pairs[:0]
+    batch = replace(
+        batch,
+        images=batch.images[2:3],
+        labels=batch.labels[2:3],
+        region_pairs=pairs,
+        regions=batch.regions[: len(pairs)],
+        supervised=torch.tensor([apart]),
+    )
+    losses = method.step(network, batch, PROGRESS).losses
+    assert losses.keys() == {"loss"} | names
+    losses["loss"].backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    weights = {"extra": 10, "classification": 1, "mining": 1}
+    assert losses["loss"].item() == pytest.approx(sum(weights[name] * losses[name].item() for name in names))
 
 
 def test_an_image_without_supervision_adds_nothing_to_it() -> None:
