@@ -12,7 +12,7 @@ from typing import Any
 from attn.errors import AttnError, RunError
 from attn.health.access import check_listeners, check_token
 from attn.health.finding import Finding
-from attn.health.judge import judge, judge_clock, judge_equal, judge_probe
+from attn.health.judge import judge, judge_clock, judge_code, judge_equal, judge_probe
 from attn.health.node import Facts, inspect_node
 from attn.health.root_checks import check_conditional_writes, probe_under
 from attn.tracking.address import tracking_uri
@@ -96,6 +96,8 @@ def _cluster(address: str, root: str, local: Facts) -> list[tuple[str, Finding]]
                 own.append(judge_probe(answer.facts, content, root))
                 findings += [(node, finding) for finding in own]
             facts = {node: answer.facts for node, answer in answers.items() if isinstance(answer, _Answer)}
+            if facts:
+                findings.append(("cluster", judge_code(local, facts)))
             findings.append(("cluster", judge_equal({HERE: local, **facts})))
     except RunError as error:
         fix = "is it up (ray status), is its port open from here, and is the token right?"

@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from attn.errors import AttnError
+from jobs.ray_cluster.shipped_code import WRITES_BYTECODE, ShippedCode
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
@@ -62,15 +63,24 @@ class JobServer:
         except JobServerError as error:  # the job server cannot reach Ray's GCS
             raise self._mark_unreachable(str(error)) from None
 
-    def submit(self, name: str, command: str, *, node: str | None = None, environment: dict[str, str]) -> None:
+    def upload(self, code: ShippedCode) -> None:
+        """Send the code of jobs, unless the server has it; it keeps it for some minutes, and while jobs use it."""
+        path = f"/api/packages/gcs/{code.package}"
+        if self._call("GET", path, answers=False) is None:
+            self._call("PUT", path, content=code.zipped(), answers=False)
+
+    def submit(
+        self, name: str, command: str, code: ShippedCode, *, node: str | None = None, environment: dict[str, str]
+    ) -> None:
         """Submit a shell command under a new name.
 
         Args:
+            code: What it runs, which `upload` has sent.
             node: Id of the node to run on; None: the head node.
             environment: Environment variables. The dashboard shows them, so they must contain no secrets.
         """
         body: dict[str, Any] = {"submission_id": name, "entrypoint": command, "metadata": {"job_name": name}}
-        body |= {"runtime_env": {"env_vars": environment}} if environment else {}
+        body |= {"runtime_env": {"env_vars": {**WRITES_BYTECODE, **environment}, "working_dir": code.uri}}
         body |= {"entrypoint_label_selector": {NODE_LABEL: node}} if node else {}
         self._call("POST", "/api/jobs/", body)
 
@@ -82,13 +92,31 @@ class JobServer:
         answer = self._call("GET", f"/api/jobs/{name}/logs") or {}
         return str(answer.get("logs") or "").encode()
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        content: bytes | None = None,
+        answers: bool = True,
+    ) -> dict[str, Any] | None:
+        """Call the server.
+
+        Args:
+            body: JSON to send.
+            content: Bytes to send.
+            answers: Whether its answer is JSON, and not empty.
+
+        Returns:
+            The answer; None where there is nothing under that path.
+        """
         if self.lost and time.monotonic() < self.retry_at:
             raise LostContactError(self.lost)
         self.began = time.monotonic()
         try:
             answer = requests.request(
-                method, self.url + path, json=body, auth=_with_token, allow_redirects=False,
+                method, self.url + path, json=body, data=content, auth=_with_token, allow_redirects=False,
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
             )  # fmt: skip
             if answer.status_code in (401, 403):
@@ -97,7 +125,7 @@ class JobServer:
                 )
             if answer.status_code not in (200, 404):
                 raise JobServerError(f"the job server answers {answer.status_code}: {_last_line(answer.text)}")
-            result = answer.json() if answer.status_code == 200 else None
+            result = (answer.json() if answers else {}) if answer.status_code == 200 else None
         except requests.JSONDecodeError:
             raise self._mark_unreachable("is not a job server of Ray") from None
         except requests.Timeout:

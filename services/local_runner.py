@@ -40,7 +40,8 @@ class LocalRunner:
         mark_attempt(log, job.attempt)
         with log.open("ab") as stream:
             child = subprocess.Popen(
-                [sys.executable, "-m", "services.driver", str(order)],
+                # -P: packages of the working directory are none of ours.
+                [sys.executable, "-P", "-m", "services.driver", str(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ from attn.boot_clock import Moment
 from attn.errors import AttnError
 from attn.files import locations, transfer
 from attn.files.roots import SERVICE_FOLDER
+from jobs.ray_cluster.shipped_code import read_code
 from services.job_server import JobServer, JobServerError, LostContactError
 from services.log import mark_attempt
 from services.output_redaction import redact
@@ -49,12 +50,15 @@ class RayRunner:
     """
 
     def __init__(self, url: str, state_dir: StateDir, grace: float) -> None:
-        """Prepare the runner; the job server is not called yet.
+        """Prepare the runner; the job server is not called yet. Its jobs run the code that is there now.
 
         Args:
             grace: Seconds that a driver has to close its run after it was asked to stop.
+
+        Raises:
+            RunError: The code is too large to be sent.
         """
-        self.server, self.state_dir, self.grace = JobServer(url), state_dir, grace
+        self.server, self.state_dir, self.grace, self.code = JobServer(url), state_dir, grace, read_code()
         self.statuses: dict[str, tuple[float, DriverStatus]] = {}
         self.copy_at: dict[str, float] = {}
         self.killed: set[str] = set()
@@ -97,9 +101,9 @@ class RayRunner:
             self.server.stop(name)
             node = (self.server.job(name) or {}).get("driver_node_id")
             if node and self.server.job(f"{name}-kill") is None:
-                self.server.submit(
-                    f"{name}-kill", _line("services.kill_driver", self._order(job)), node=node, environment={}
-                )
+                line = _line("services.kill_driver", self._order(job))
+                self.server.upload(self.code)
+                self.server.submit(f"{name}-kill", line, self.code, node=node, environment={})
             self.killed.add(name)
 
     def cleanup(self, job: Job) -> None:
@@ -153,7 +157,8 @@ class RayRunner:
                 raise JobServerError("its previous attempt still runs there, and was asked to stop")
             transfer.write_bytes(self._order(job), order_json(job, self.state_dir, "auto").encode())
             line, wait = _line("services.driver", self._order(job)), str(int(self.grace))
-            self.server.submit(name, line, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
+            self.server.upload(self.code)
+            self.server.submit(name, line, self.code, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
             result = self.server.job(name) or {}
         return (result.get("start_time") or time.time() * 1000) / 1000
 

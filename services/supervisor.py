@@ -76,7 +76,7 @@ class Supervisor:
             data_roots: Folders and prefixes that jobs may read besides the root.
 
         Raises:
-            RunError: Another service has locked the folder.
+            RunError: Another service has locked the folder, or the code of jobs is too large to be sent to a cluster.
         """
         self.root, self.table, self.slots, self.ray_jobs = root, table, slots, ray_jobs
         self.state_dir = StateDir(root, state_dir, data_roots)
@@ -88,6 +88,7 @@ class Supervisor:
             self.lock.close()
             raise RunError(f"another service is running in {state_dir}; a root can have only one service") from None
         self.runners: dict[str | None, Runner] = {None: LocalRunner(self.state_dir)}
+        self._runner(ray_jobs)
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
         self.reported = ("", 0.0)

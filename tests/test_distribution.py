@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import attn
+from attn.own_code import code_files
 from tests.environment import without_ray
 
 PACKAGES = ("attn", "jobs", "services")
@@ -89,6 +90,7 @@ def test_the_wheel_has_every_file_of_its_packages_and_no_other(repository: Path,
     tracked = {name for name in listed.stdout.decode().split("\0") if (repository / name).is_file()}
     results = {name for name in built.wheel_files if not name.startswith(f"attn-{attn.__version__}.dist-info/")}
     assert tracked <= results
+    assert results == set(code_files(repository))
     assert {name.partition("/")[0] for name in results} == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= results
     assert f"attn-{attn.__version__}.dist-info/licenses/LICENSE" in built.wheel_files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["judge", "judge_clock", "judge_equal", "judge_probe"]
+__all__ = ["judge", "judge_clock", "judge_code", "judge_equal", "judge_probe"]
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
     """Check that all machines have the same versions, because they exchange pickled objects."""
     check, seen = "versions", dict[str, dict[str, list[str]]]()
     for name, facts in nodes.items():
-        versions = {"attn": facts.attn, "python": facts.python, **facts.packages}
+        versions = {"python": facts.python, **facts.packages}
         for package, version in versions.items():
             seen.setdefault(package, {}).setdefault(version or "missing", []).append(name)
     differing = {package: item for package, item in seen.items() if len(item) > 1}
@@ -41,6 +41,31 @@ def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
         for package, item in differing.items()
     ]
     return Finding(check, "fail", "; ".join(parts), "run every node from one image, or install requirements.txt on all")
+
+
+def judge_code(here: Facts, nodes: Mapping[str, Facts]) -> Finding:
+    """Check by content that the nodes run this machine's code, and compare what is installed on them with it.
+
+    Args:
+        nodes: Facts by the names of the nodes.
+    """
+    check = "code"
+    other = [f"{name} ({_short(facts.code)})" for name, facts in nodes.items() if facts.code != here.code]
+    if other:
+        text = f"this machine runs attn {here.attn} ({_short(here.code)}), but other code runs on {', '.join(other)}"
+        return Finding(check, "fail", text, "submit the command without a working_dir and py_modules of its own")
+    installed = [
+        f"{name} has {'none' if facts.installed is None else f'other code ({_short(facts.installed)})'}"
+        for name, facts in nodes.items()
+        if facts.installed != here.code
+    ]
+    text = f"runs send this machine's attn {here.attn} ({_short(here.code)}), and every node runs it"
+    there = ", ".join(installed) or "the same on every node"
+    return Finding(check, "ok", f"{text}; installed: {there}")
+
+
+def _short(digest: str) -> str:
+    return digest[:12]
 
 
 def judge_clock(name: str, skew: float, uncertainty: float = 0.0) -> Finding:

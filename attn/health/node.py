@@ -16,6 +16,7 @@ from pathlib import Path
 import attn
 from attn.config.base import is_remote
 from attn.errors import AttnError
+from attn.own_code import code_digest, code_folder, other_code_folder
 
 SHARED_MEMORY = "/dev/shm"
 
@@ -25,6 +26,8 @@ class Facts:
     """Facts about one machine.
 
     Attributes:
+        code: Digest of the packages `attn`, `jobs` and `services` that run there.
+        installed: Digest of those that are installed there, where other ones run; None for none.
         packages: Versions of required packages; None for missing ones.
         unmet: Requirements that are not satisfied.
         clock: Seconds since 1970 on this machine's clock.
@@ -41,6 +44,7 @@ class Facts:
 
     host: str
     attn: str
+    code: str
     python: str
     system: str
     packages: dict[str, str | None]
@@ -50,6 +54,7 @@ class Facts:
     cores: int
     threads: int
     omp_num_threads: str | None
+    installed: str | None = None
     gpus: tuple[str, ...] = ()
     gpu_fault: str | None = None
     disks: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -72,6 +77,8 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
     return Facts(
         host=platform.node(),
         attn=attn.__version__,
+        code=code_digest(code_folder()),
+        installed=code_digest(installed) if (installed := other_code_folder()) is not None else None,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         packages=packages,

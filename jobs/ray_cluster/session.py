@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn import progress
-from attn.errors import RunError
+from attn.errors import AttnError, RunError
 from attn.files.patience import PATIENCE_VARIABLE
 from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
+from attn.own_code import shadowing
 from attn.proxies import bypass_proxies_for_loopback
 from attn.training.config import ClusterConfig
 from jobs.ray_cluster.capacity import Capacity, Machine, cluster_capacity, places
+from jobs.ray_cluster.shipped_code import job_environment
 
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
 ENVIRONMENT = {
@@ -63,8 +65,11 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         dashboard: Start the dashboard too, on loopback. Ray needs it where runs are ended from outside, to free what
             they held.
 
+    Processes of a cluster run the packages that this process runs: a copy is sent to them.
+
     Raises:
-        RunError: The address does not answer.
+        RunError: The address does not answer, or the code is too large to be sent. Or Ray is to start in a folder that
+            has another package with the name of one of ours.
     """
     bypass_proxies_for_loopback()
     for name, value in {**ENVIRONMENT, **checksums()}.items():
@@ -84,6 +89,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
     with progress.task("starting Ray" if address is None else f"joining Ray at {address}"), _sigterm_kept():
         try:
             if address is None:
+                _check_path_of_workers()
                 _start_local({**quiet, "include_dashboard": dashboard})
             else:
                 from attn.models.factory import FACTORIES  # imports torch
@@ -94,7 +100,10 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
                     for name in (*CHECKSUMS, PATIENCE_VARIABLE, DATA_ROOTS, FACTORIES)
                     if name in os.environ
                 }
-                ray.init(address, runtime_env={"env_vars": given}, **quiet)
+                with job_environment(given, os.environ.get(FACTORIES, "")) as environment:
+                    ray.init(address, runtime_env=environment, **quiet)
+        except AttnError:
+            raise
         except Exception as error:  # Ray raises bare Exceptions here
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
@@ -127,6 +136,15 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         signal.signal(
             signal.SIGTERM, before if callable(before) else signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        )
+
+
+def _check_path_of_workers() -> None:
+    """Check that workers on this machine will import our packages: Ray puts the working directory before all others."""
+    if (other := shadowing([os.getcwd()])) is not None:
+        raise RunError(
+            f"the working directory has a package {other.stem!r} ({other}), which Ray's workers would import in place "
+            "of attn's: start the run from another folder"
         )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from attn.health.access import check_token, sends_password_unencrypted
-from attn.health.judge import GIB, judge, judge_clock, judge_equal, judge_probe
+from attn.health.judge import GIB, judge, judge_clock, judge_code, judge_equal, judge_probe
 from attn.health.node import Facts
 from attn.health.root_checks import check_conditional_writes
 
-WELL = Facts("a", "0.1.0", "3.11.7", "Linux x86_64", {"torch": "2.15.0"}, (), 0.0, None, 4, 4, None,
+WELL = Facts("a", "0.1.0", "c0de" * 16, "3.11.7", "Linux x86_64", {"torch": "2.15.0"}, (), 0.0, None, 4, 4, None,
              disks={"/tmp": (50 * GIB, 100 * GIB), "/dev/shm": (4 * GIB, 4 * GIB)}, probe="x")  # fmt: skip
 
 
@@ -56,6 +56,19 @@ def test_all_machines_need_the_same_versions() -> None:
     assert judge_probe(WELL, "x", "r").status == "ok"
     assert judge_probe(replace(WELL, probe=None, probe_fault="no such file"), "x", "r").status == "fail"
     assert [judge_clock("b", skew, 0.5).status for skew in (0.1, -4, 100)] == ["ok", "warn", "fail"]
+
+
+def test_code_is_compared_by_content() -> None:
+    other = "0def" * 16
+    plain = judge_code(WELL, {"a": replace(WELL, installed=WELL.code)})
+    assert (plain.status, plain.text.endswith("installed: the same on every node")) == ("ok", True)
+    # What is installed may be older, or missing: it is not what runs.
+    mixed = judge_code(WELL, {"a": replace(WELL, installed=other), "b": WELL})
+    assert (mixed.status, "a has other code (0def0def0def), b has none" in mixed.text) == ("ok", True)
+    # The version is the same, and the code is not.
+    wrong = judge_code(WELL, {"a": WELL, "b": replace(WELL, code=other)})
+    assert (wrong.status, bool(wrong.fix)) == ("fail", True)
+    assert wrong.text == "this machine runs attn 0.1.0 (c0dec0dec0de), but other code runs on b (0def0def0def)"
 
 
 def test_tokens(tmp_path: Path) -> None:

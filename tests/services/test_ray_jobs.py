@@ -1,18 +1,25 @@
-"""Jobs that the service hands to a Ray cluster, which is told apart from the service and killed at the end."""
+"""Jobs that the service hands to a Ray cluster, which is told apart from the service and killed at the end.
+
+The service runs a checkout with a method that the cluster's installation lacks.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from attn.own_code import code_digest, code_files, code_folder
 from services.client import Client
 from tests.bundles import tiny_bundle
 from tests.environment import without_ray
@@ -23,13 +30,25 @@ from tests.services.server import Server
 NO_RECORD = ["tracking.enabled=false"]
 TRAIN: dict[str, Any] = {
     "kind": "train",
-    "target": "scenes_gain",
+    "target": "scenes_grad_cam",
     "overrides": [
-        "data.count=64", "data.size=32", "input.size=32", "training.epochs=99", "training.batch_size=16",
-        "method.warmup_epochs=1", "cluster.workers=1", *NO_RECORD,
+        "data.count=64", "data.size=32", "input.size=32", "training.epochs=999", "training.batch_size=16",
+        "method.name=novel", "cluster.workers=1", *NO_RECORD,
     ],
 }  # fmt: skip
 
+METHOD = '''"""A method."""
+
+from typing import Literal
+
+from attn.methods.grad_cam import GradCamConfig
+
+
+class NovelConfig(GradCamConfig):
+    """Train the classifier alone."""
+
+    name: Literal["novel"] = "novel"
+'''
 
 SCENES = ["data.source=scenes", "data.size=48", "data.split=val", *NO_RECORD]
 LONG: dict[str, Any] = {"kind": "evaluate", "target": "tiny", "overrides": [*SCENES, "data.count=99999"]}
@@ -42,21 +61,40 @@ class Stage:
     cluster: Cluster
     network: Proxy
     server: Server
+    checkout: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of processes that run the checkout and may use the cluster."""
+        path = os.pathsep.join([str(self.checkout), os.environ["PYTHONPATH"]])
+        return without_ray() | ACCESS | {"PYTHONPATH": path}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages, with one more method."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name, path in code_files(repository).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / name)
+    (folder / "attn/methods/novel.py").write_text(METHOD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stage(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     root = tmp_path_factory.mktemp("shared") / "runs"
     tiny_bundle(root / "tiny" / "model")
     cluster = Cluster()
     try:
         with proxy(cluster.url) as network:
             # What RAY_ADDRESS says is not meant for the service's jobs, which Ray's own client would have it.
-            environment = ACCESS | {"RAY_ADDRESS": "http://127.0.0.1:9"}
+            path = os.pathsep.join([str(checkout), os.environ["PYTHONPATH"]])
+            environment = ACCESS | {"RAY_ADDRESS": "http://127.0.0.1:9", "PYTHONPATH": path}
             server = Server(root, "--slots", "3", "--ray-jobs", network.endpoint, environment=environment)
             try:
                 cluster.wait()
-                yield Stage(cluster, network, server)
+                yield Stage(cluster, network, server, checkout)
             finally:
                 if server.process.poll() is None:
                     server.kill()
@@ -86,26 +124,49 @@ def test_a_job_runs_on_the_cluster_once_and_its_log_comes_home(stage: Stage) -> 
     assert "data.count" not in shown  # nothing that a submitter wrote
     log = server.call("GET", "/jobs/good/log")[1]
     assert log.count(b"/good` has its scores") == 1
+    assert stage.network.count("PUT", "/api/packages/") == 1  # the second job found the code there
 
 
-def test_workers_of_a_cluster_know_what_object_stores_refuse(stage: Stage) -> None:
+def test_workers_of_a_cluster_run_the_drivers_code_and_know_what_object_stores_refuse(
+    stage: Stage, tmp_path: Path
+) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "__init__.py").touch()  # Ray would put the working directory before the driver's packages
     code = f"""
-import os, ray
+import json, os, ray
+from attn.health.node import inspect_node
+from attn.own_code import code_digest, code_folder
 from jobs.ray_cluster.session import ray_session
+from pathlib import Path
+
+def seen():
+    import attn.methods.novel
+    return attn.methods.novel.__file__, os.getcwd(), os.getenv("AWS_REQUEST_CHECKSUM_CALCULATION")
+
 with ray_session({stage.cluster.address!r}):
-    print(ray.get(ray.remote(num_cpus=0)(os.getenv).remote("AWS_REQUEST_CHECKSUM_CALCULATION")))
+    method, here, checksums = ray.get(ray.remote(num_cpus=0)(seen).remote())
+    facts = ray.get(ray.remote(num_cpus=0)(inspect_node).remote({str(tmp_path)!r}))
+print(json.dumps([method, here, checksums, code_digest(code_folder()), facts.code, facts.installed]))
 """
-    environment = without_ray() | ACCESS
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert said.stdout.splitlines()[-1] == "when_required"
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env=stage.environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    method, here, checksums, ours, code_there, installed = json.loads(said.stdout.splitlines()[-1])
+    assert method == f"{here}/attn/methods/novel.py"
+    assert Path(method).is_relative_to(stage.cluster.folder)
+    assert checksums == "when_required"
+    assert (code_there, code_there == installed) == (ours, False)
+    assert installed == code_digest(code_folder())  # of this process, whose installation the cluster has
 
 
 def test_contact_is_lost_and_found_and_a_cancelled_run_is_closed(stage: Stage) -> None:
     server = stage.server
     server.call("POST", "/jobs", {"id": "long", **TRAIN})
     server.until("long", "running")
-    while not (jobs := stage.cluster.jobs("long")) or jobs[0]["driver_info"] is None:  # it has joined the cluster
-        assert server.call("GET", "/jobs/long")[1]["state"] == "running", server.call("GET", "/jobs/long/log")[1]
+    while not (status := server.call("GET", "/jobs/long")[1])["epoch"]:  # it trains by the method that is new
+        assert status["state"] == "running", server.call("GET", "/jobs/long/log")[1]
         time.sleep(0.3)
     stage.network.faults += [Fault(method, "", Action.REFUSE, times=10**6) for method in ("GET", "POST")]
     away = server.until("long", "unreachable", "failed", "lost", "cancelled")
