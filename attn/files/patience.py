@@ -28,6 +28,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from attn import progress
@@ -85,21 +86,23 @@ def set_patience(seconds: float) -> None:
 
 @contextlib.contextmanager
 def patience(seconds: float) -> Generator[None]:
-    """`set_patience` for the time of the body."""
-    before = os.environ.get(PATIENCE_VARIABLE)
-    set_patience(seconds)
+    """For the time of the body, let it wait so long for the object store, also for its first answer.
+
+    Bodies may overlap in threads: each waits as long as it says itself. Threads and processes that they start wait as
+    long as the most patient one that is under way, since the environment tells them.
+    """
+    _underway.enter(run := _run.get() or _Run(), seconds)
+    token = _run.set(run)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(PATIENCE_VARIABLE, None)
-        else:
-            os.environ[PATIENCE_VARIABLE] = before
+        _run.reset(token)
+        _underway.leave(run)
 
 
 def patience_of(configured: float) -> float:
     """Seconds that a run waits: as its config says, and where that says nothing of its own, as the environment says."""
-    given = _given()
+    given = _parsed(_underway.outside())
     return configured if given is None or configured != DEFAULT_PATIENCE_SECONDS else given
 
 
@@ -130,7 +133,7 @@ def call(location: str, request: Callable[[Any], T], *, attempts: int = 1) -> T:
     try:
         while True:
             given = settings()
-            first = PATIENCE_VARIABLE not in os.environ and given not in _answered
+            first = _given() is None and given not in _answered
             try:
                 result = request(client(attempts=attempts, brief=first))
             except AttnError:
@@ -260,13 +263,65 @@ def _tell(text: str) -> None:
 _outage = _Outage()
 
 
+class _Run:
+    """What waits by a patience of its own: the innermost `patience` of a thread, and those around it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+
+class _Underway:
+    """The runs of this process that wait by a patience of their own. The environment has the longest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: list[_Run] = []
+        self._outside: str | None = None
+
+    def enter(self, run: _Run, seconds: float) -> None:
+        with self._lock:
+            if not self._runs:
+                self._outside = os.environ.get(PATIENCE_VARIABLE)
+            if run not in self._runs:
+                self._runs.append(run)
+            run.seconds.append(seconds)
+            set_patience(max(run.seconds[-1] for run in self._runs))
+
+    def leave(self, run: _Run) -> None:
+        with self._lock:
+            run.seconds.pop()
+            if not run.seconds:
+                self._runs.remove(run)
+            if self._runs:
+                set_patience(max(run.seconds[-1] for run in self._runs))
+            elif self._outside is None:
+                os.environ.pop(PATIENCE_VARIABLE, None)
+            else:
+                os.environ[PATIENCE_VARIABLE] = self._outside
+
+    def outside(self) -> str | None:
+        """What the environment says apart from these runs."""
+        with self._lock:
+            return self._outside if self._runs else os.environ.get(PATIENCE_VARIABLE)
+
+
+_run: ContextVar[_Run | None] = ContextVar("run", default=None)
+_underway = _Underway()
+
+
 def _given() -> float | None:
-    """Seconds that the environment names.
+    """Seconds that this thread's run waits by, or else those that the environment names.
 
     Raises:
         ConfigError: It names something else.
     """
-    text = os.environ.get(PATIENCE_VARIABLE)
+    run = _run.get()
+    if run is not None and run.seconds:  # a thread with a copy of the context may outlive the run
+        return run.seconds[-1]
+    return _parsed(os.environ.get(PATIENCE_VARIABLE))
+
+
+def _parsed(text: str | None) -> float | None:
     if text is None:
         return None
     with contextlib.suppress(ValueError):
