@@ -89,7 +89,11 @@ def check_packages() -> None:
 
 
 def shadowing(places: Sequence[str]) -> Path | None:
-    """The folder or file of a package that is called like one of ours and is not ours, and comes first on a path."""
+    """The folder or file of a package that is called like one of ours and is not ours, and comes first on a path.
+
+    Args:
+        places: Folders; an empty name is the working directory.
+    """
     for name in PACKAGES:
         origin = _origin(name, places)
         if origin is not None and origin.parent.resolve() != (code_folder() / name).resolve():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from attn.own_code import shadowing
 from attn.process_identity import is_running, process_identity
 from services.log import mark_attempt
 from services.runner import DriverStatus, Ended, Running, StateDir, ended_by_status, order_json, signal_name
@@ -38,10 +39,10 @@ class LocalRunner:
         order.write_text(order_json(job, self.state_dir, job.address), encoding="utf-8")
         log.parent.mkdir(parents=True, exist_ok=True)
         mark_attempt(log, job.attempt)
+        isolated = ["-P"] if shadowing([""]) else []  # Python would import from the working directory first
         with log.open("ab") as stream:
             child = subprocess.Popen(
-                # -P: packages of the working directory are none of ours.
-                [sys.executable, "-P", "-m", "services.driver", str(order)],
+                [sys.executable, *isolated, "-m", "services.driver", str(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

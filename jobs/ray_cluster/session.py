@@ -20,7 +20,7 @@ from attn.errors import AttnError, RunError
 from attn.files.patience import PATIENCE_VARIABLE
 from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
-from attn.own_code import shadowing
+from attn.own_code import code_folder, shadowing
 from attn.proxies import bypass_proxies_for_loopback
 from attn.training.config import ClusterConfig
 from jobs.ray_cluster.capacity import Capacity, Machine, cluster_capacity, places
@@ -141,10 +141,10 @@ def _sigterm_kept() -> Iterator[None]:
 
 def _check_path_of_workers() -> None:
     """Check that workers on this machine will import our packages: Ray puts the working directory before all others."""
-    if (other := shadowing([os.getcwd()])) is not None:
+    if (other := shadowing([""])) is not None:
         raise RunError(
             f"the working directory has a package {other.stem!r} ({other}), which Ray's workers would import in place "
-            "of attn's: start the run from another folder"
+            f"of {code_folder() / other.stem}: start the run from another folder"
         )
 
 

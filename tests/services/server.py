@@ -14,7 +14,8 @@ from typing import Any
 
 from tests.environment import without_ray
 
-COMMAND = [sys.executable, "-c", "from services.cli.main import main; main()", "serve", "--port", "0"]
+# -P: no package of the working directory, which is the checkout's, comes before those of PYTHONPATH.
+COMMAND = [sys.executable, "-P", "-c", "from services.cli.main import main; main()", "serve", "--port", "0"]
 
 
 class Server:

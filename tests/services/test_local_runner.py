@@ -71,3 +71,19 @@ def test_nobody_else_is_told_to_end(runner: LocalRunner, driver: subprocess.Pope
     assert driver.poll() is None
     assert runner.request_stop(Job(**JOB, pid=driver.pid, process=process_identity(driver.pid)))
     assert driver.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_a_package_in_the_working_directory_is_not_taken_for_ours(
+    runner: LocalRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project" / "services"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (tmp_path / "jobs").mkdir()
+    monkeypatch.chdir(folder.parent)
+    job = Job(**JOB)
+    runner.start(job)
+    assert runner.children["j"].wait(timeout=300) == 2
+    ended = runner.poll(job)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.reported, "recipe" in str(ended.error)) == ("failed", True, True)  # none is called t

@@ -163,7 +163,8 @@ print(json.dumps([method, here, checksums, code_digest(code_folder()), facts.cod
 
 def test_contact_is_lost_and_found_and_a_cancelled_run_is_closed(stage: Stage) -> None:
     server = stage.server
-    server.call("POST", "/jobs", {"id": "long", **TRAIN})
+    answer = server.call("POST", "/jobs", {"id": "long", **TRAIN})
+    assert answer[0] == 201, answer[1]
     server.until("long", "running")
     while not (status := server.call("GET", "/jobs/long")[1])["epoch"]:  # it trains by the method that is new
         assert status["state"] == "running", server.call("GET", "/jobs/long/log")[1]
