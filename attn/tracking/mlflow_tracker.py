@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.errors import TrackingError
+from attn.source_tree import UNCOMMITTED, git_commit
 from attn.tracking.address import artifact_folder
-from attn.tracking.environment import UNCOMMITTED, environment, git_commit
+from attn.tracking.environment import environment
 from attn.tracking.mlflow_client import connect, exclusive_setup, mlflow_errors, short_timeouts
 from attn.tracking.sqlite import sqlite_file
 

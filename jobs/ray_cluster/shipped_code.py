@@ -25,6 +25,7 @@ from attn.display import size
 from attn.errors import RunError
 from attn.own_code import code_files, code_folder, digest_of, files_below
 from attn.scratch import scratch_folder
+from attn.source_tree import ORIGIN_FILE, origin_file
 
 LARGEST_BYTES = 50 * 2**20
 """The head keeps each package in memory. Ray's own limits are 500 MiB, and 100 MiB for what a job server takes."""
@@ -75,7 +76,7 @@ class ShippedCode:
 
 
 def read_code(factories: str = "") -> ShippedCode:
-    """Read the packages that this process runs, with the description of what they require.
+    """Read the packages that this process runs, with what they require, and the commit and changes of a checkout.
 
     Args:
         factories: Functions of the user's packages, as in `ATTN_FACTORIES`. Of these packages only files of Python are
@@ -86,15 +87,16 @@ def read_code(factories: str = "") -> ShippedCode:
     """
     folder = code_folder()
     files = {**_files_of_factories(factories), **code_files(folder)}
+    beside = {**_requirements(), **({} if (origin := origin_file()) is None else {ORIGIN_FILE: origin})}
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    if (total := sum(sizes.values())) > LARGEST_BYTES:
+    if (total := sum(sizes.values()) + sum(map(len, beside.values()))) > LARGEST_BYTES:
         largest = sorted(files, key=lambda name: sizes[name], reverse=True)[:NAMED]
         named = ", ".join(f"{files[name]} ({size(sizes[name])})" for name in largest)
         raise RunError(
             f"the code to send to the cluster has {size(total)}, more than {size(LARGEST_BYTES)}; the largest files "
             f"are {named}: move what is no code out of these folders"
         )
-    return ShippedCode({**_requirements(), **{name: path.read_bytes() for name, path in files.items()}})
+    return ShippedCode({**beside, **{name: path.read_bytes() for name, path in files.items()}})
 
 
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ from attn.data.names import text_fault
 from attn.errors import RunError
 from attn.redaction import without_secrets
 from attn.runs.started import started
-from attn.tracking.environment import environment, frozen_requirements, git_changes
+from attn.source_tree import git_changes
+from attn.tracking.environment import environment, frozen_requirements
 from jobs.runs.run_folder import RunFolder
 
 ORIGIN, CHANGES, MODEL = "origin.json", "changes.patch", "model/model.json"

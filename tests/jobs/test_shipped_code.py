@@ -14,6 +14,7 @@ from ray.runtime_env.runtime_env import _merge_runtime_env
 
 from attn.errors import RunError
 from attn.own_code import code_digest, code_folder
+from attn.source_tree import ORIGIN_FILE, origin_file
 from jobs.ray_cluster import shipped_code
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.shipped_code import job_environment, read_code
@@ -27,6 +28,7 @@ def test_the_package_holds_this_code_and_what_it_requires(tmp_path: Path) -> Non
     assert code_digest(tmp_path / "zip") == code_digest(tmp_path / "folder") == code_digest(code_folder())
     (described,) = (tmp_path / "folder").glob("attn-*.dist-info/METADATA")
     assert "\nRequires-Dist: torch" in described.read_text()
+    assert code.contents.get(ORIGIN_FILE) == origin_file()  # by which runs of the copy know their commit
     assert code.package == read_code().package
 
 
