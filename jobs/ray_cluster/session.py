@@ -61,11 +61,11 @@ class Resources:
 def ray_session(address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
     """Ray for the time of a job: the session that is already up, a cluster by its address, or one of this machine.
 
+    Processes of a cluster run the packages that this process runs: a copy is sent to them.
+
     Args:
         dashboard: Start the dashboard too, on loopback. Ray needs it where runs are ended from outside, to free what
             they held.
-
-    Processes of a cluster run the packages that this process runs: a copy is sent to them.
 
     Raises:
         RunError: The address does not answer, or the code is too large to be sent. Or Ray is to start in a folder that
