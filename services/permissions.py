@@ -78,7 +78,7 @@ FIELDS = {
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
         CheckpointConfig.best EarlyStoppingConfig.metric RunConfig.kind ModelConfig.name SegmentationModelConfig.name
         AffinityConfig.model
-        ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer
+        ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer GainConfig.extra_ids
         ManifestConfig.classes FolderConfig.classes ScenesConfig.classes LookAlikesConfig.classes
         CocoConfig.classes VocConfig.classes FolderConfig.mask_classes ManifestConfig.mask_classes
         """,

@@ -7,12 +7,16 @@ __all__ = ["choices", "plan_of", "what_of"]
 import contextlib
 from typing import Any
 
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.maps.refine import RefinementConfig
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.segmentation.labels import CueLabels
 from attn.training.run_config import RunConfig
+from attn.training.supervision import class_counts, supervised_images
+from attn.training.train_config import TrainConfig
+from attn.wording import counted
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
 from jobs.sweeps.plan import make_plan
 from services.admission import admit
@@ -67,8 +71,21 @@ def choices(stage: str, config: Any) -> dict[str, Any]:
         fixed = labels.threshold == "fixed"
         threshold = f"{labels.rule.foreground:g}" if fixed else labels.threshold
         return {"cues": f"rule {labels.rule.variant}, saliency {labels.saliency}, threshold {threshold}"}
+    if stage == "cues" and isinstance(config, TrainConfig):
+        return _supervision(config)
     refine = config if isinstance(config, RefinementConfig) else getattr(config, "refine", None)
     return {"refine": refine.variant} if isinstance(refine, RefinementConfig) else {}
+
+
+def _supervision(config: TrainConfig) -> dict[str, Any]:
+    """The images with masks or boxes of a training, by class; nothing where the data cannot be read here."""
+    if (wanted := config.method.build().supervision) is None:
+        return {}
+    with contextlib.suppress(DataError):
+        source = SourceCache().get(config.data)
+        images = supervised_images(source, wanted, config.seed)
+        return {wanted.kind: f"{counted(len(images), 'image')}: {class_counts(source, images)}"}
+    return {}
 
 
 def _training(config: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 __all__ = ["BatchSampler", "Key", "choose_supervised", "for_labels_alone", "shards"]
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -171,18 +172,28 @@ def _by_class(images: np.ndarray, labels: Sequence[Sequence[int]]) -> list[np.nd
     return [np.array(groups[label], dtype=np.int64) for label in order]
 
 
-def choose_supervised(records: Sequence[Record], images: float, kind: str, seed: int) -> list[int]:
-    """Choose the images for extra supervision, distributed over the classes as evenly as possible.
+def choose_supervised(
+    records: Sequence[Record],
+    images: float,
+    kind: str,
+    seed: int,
+    *,
+    choice: Literal["balanced", "random"] = "balanced",
+    ids: Collection[str] = (),
+) -> list[int]:
+    """Choose the images for extra supervision among those that have labels and masks or boxes.
 
     Args:
         images: Number of images (1 or more), or fraction of the records (below 1).
         kind: `masks`, or `boxes`, which can also be derived from masks.
+        choice: `balanced`: distributed over the classes as evenly as possible. `random`: drawn uniformly.
+        ids: The images themselves, in place of a number of them.
 
     Returns:
         Sorted indices of `records`.
 
     Raises:
-        DataError: Too few images have masks or boxes.
+        DataError: Too few images have masks or boxes, or one of `ids` is unknown or has none.
     """
     wanted = int(images) if images >= 1 else max(1, round(images * len(records)))
     able = [
@@ -190,12 +201,16 @@ def choose_supervised(records: Sequence[Record], images: float, kind: str, seed:
         for position, record in enumerate(records)
         if record.labels and (record.mask is not None or (kind == "boxes" and record.boxes))
     ]
+    if ids:
+        return _named(records, able, ids, kind)
     if wanted > len(able):
         raise DataError(
             f"the method needs {wanted} images with {kind}, but only {len(able)} of {len(records)} have labels and "
             f"{kind}; lower the method's number of supervised images, or configure the data's masks or boxes"
         )
     shuffled = np.random.default_rng([seed, 0, _CHOICE]).permutation(np.array(able, dtype=np.int64)).tolist()
+    if choice == "random":
+        return sorted(shuffled[:wanted])
     waiting: dict[int, list[int]] = {}
     for position in reversed(shuffled):
         for label in records[position].labels:
@@ -215,6 +230,18 @@ def choose_supervised(records: Sequence[Record], images: float, kind: str, seed:
             if other in held:
                 held[other] += 1
     return sorted(chosen)
+
+
+def _named(records: Sequence[Record], able: Sequence[int], ids: Collection[str], kind: str) -> list[int]:
+    known = {records[position].image_id: position for position in able}
+    if lacking := [name for name in ids if name not in known]:
+        there = {record.image_id for record in records}
+        reason = f"has no {kind} or no labels" if lacking[0] in there else "is not in the split"
+        raise DataError(
+            f"{len(lacking)} of the {len(ids)} images named for {kind} cannot be used: {lacking[0]!r} {reason}; name "
+            "images of the training split that have them"
+        )
+    return sorted(known[name] for name in set(ids))
 
 
 def shards(count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[list[int]]:

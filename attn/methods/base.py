@@ -64,11 +64,15 @@ class Supervision:
         kind: Masks or boxes.
         images: Number of training images with extra supervision: a count, or a fraction of the split below 1.
         batch_fraction: Share of each batch that is drawn from these images, for extra supervision alone.
+        choice: How these images are chosen.
+        ids: The images themselves, in place of a number of them.
     """
 
     kind: Literal["masks", "boxes"]
     images: float
     batch_fraction: float
+    choice: Literal["balanced", "random"] = "balanced"
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ class GainConfig(MethodConfig):
         weight_gradient: Train the map through its weights w_k too, not only through the features.
         extra_supervision: Kind of extra supervision of some images (GAIN_ext).
         extra_images: Number of these images: a count, or a fraction of the training split below 1.
+        extra_choice: How they are chosen from the images that have masks or boxes: `balanced`: as many of each class,
+            where it has them. `random`: drawn uniformly, as in the paper.
+        extra_ids: Ids of the images themselves, in place of `extra_images`.
         extra_fraction: Share of each batch that is drawn from these images, for extra supervision alone; for batches of
             one image, of the batches.
         extra_weight: ω_e of GAIN eq. 8, the weight of extra supervision.
@@ -79,6 +82,8 @@ class GainConfig(MethodConfig):
     weight_gradient: bool = False
     extra_supervision: Literal["none", "masks", "boxes"] = "none"
     extra_images: PositiveFloat = 200
+    extra_choice: Literal["balanced", "random"] = "balanced"
+    extra_ids: Annotated[tuple[str, ...], Field(strict=False)] = ()
     extra_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
     extra_weight: NonNegativeFloat = 10.0
     extra_map: Literal["normalized", "raw"] = "normalized"
@@ -90,6 +95,8 @@ class GainConfig(MethodConfig):
         if self.extra_images >= 1 and self.extra_images != int(self.extra_images):
             given = f"extra_images={self.extra_images}"
             raise ValueError(f"{given} is neither a count nor a fraction: set a whole number, or less than 1")
+        if self.extra_ids and self.extra_choice == "random":
+            raise ValueError("extra_ids names the images, so that none are drawn: leave out extra_choice=random")
         if self.extra_supervision != "none" and self.extra_weight == 0:
             kind = self.extra_supervision
             raise ValueError(
@@ -149,7 +156,9 @@ class Gain:
         config = self.config
         if config.extra_supervision == "none":
             return None
-        return Supervision(config.extra_supervision, config.extra_images, config.extra_fraction)
+        return Supervision(
+            config.extra_supervision, config.extra_images, config.extra_fraction, config.extra_choice, config.extra_ids
+        )
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
         """See `Method.step`; losses: loss, classification, mining (after warm-up), extra (with extra supervision).

@@ -18,7 +18,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.label_check import constant_labels_fault
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
-from attn.data.sampler import choose_supervised, shards
+from attn.data.sampler import shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
@@ -35,6 +35,7 @@ from attn.training.map_scores import score_classifier
 from attn.training.rectified import check_rectified
 from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.sources import build_sampler, build_source, build_validation
+from attn.training.supervision import supervised_images
 from attn.training.train_config import TrainConfig
 from attn.training.validation import validate
 
@@ -105,9 +106,7 @@ def build_components(
     if fault := constant_labels_fault(source):
         raise DataError(f"data: {fault}")
     supervision = method.supervision
-    supervised: list[int] = []
-    if supervision is not None:
-        supervised = choose_supervised(source.records, supervision.images, supervision.kind, config.seed)
+    supervised = supervised_images(source, supervision, config.seed)
     stored = config.method.soft_labels
     dataset = AttentionDataset(
         source,

@@ -21,6 +21,7 @@ from attn.data.transforms import InputConfig
 from attn.files.locations import sha256_of
 from attn.maps.refine import RefinementConfig
 from attn.maps.settings import MapSettings, StoredMapSettings
+from attn.methods.gain import GainConfig
 from attn.models.network import ModelConfig
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
@@ -41,6 +42,7 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     SourceConfig: ("max_pixels", "exclusive"),
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
+    GainConfig: ("extra_choice", "extra_ids"),
     InputConfig: ("interpolation",),
     ManifestConfig: ("mask_classes", "negatives"),
     ModelConfig: ("factory",),

@@ -17,8 +17,10 @@ from attn.training.classifier import build_components
 from attn.training.network_input import input_notices
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
+from attn.training.supervision import class_counts
 from attn.training.train_config import TrainConfig
 from attn.training.warmup import warmup_notices
+from attn.wording import counted
 from jobs.runs.checkpoints import map_store_uri
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
@@ -42,6 +44,10 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
         notices.append(text)
     notices += warmup_notices(config, _epochs(config, len(components.sampler)))
     tell_notices(notices)
+    if (supervision := components.method.supervision) is not None:
+        images = sorted(components.dataset.supervised)
+        counts = class_counts(components.source, images)
+        print(f"{supervision.kind} of {counted(len(images), 'image')}: {counts}", file=sys.stderr)
     fields: dict[str, Any] = {"notices": notices, "store": None}
     if components.val_difficult is not None:
         fields["val_average_precision"] = {

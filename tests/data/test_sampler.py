@@ -195,6 +195,29 @@ def test_choice_by_share_kind_and_want() -> None:
         choose_supervised(boxed, 1, "masks", 0)
 
 
+def test_images_with_masks_are_drawn_at_random_or_named() -> None:
+    """Nine of ten images show class 0: uniform draws do, too, and balanced ones show both classes alike."""
+    many = records(*[(0,)] * 90, *[(1,)] * 10)
+    rare = [
+        sum(index >= 90 for seed in range(40) for index in choose_supervised(many, 10, "masks", seed, choice=choice))
+        for choice in ("random", "balanced")
+    ]
+    assert 20 <= rare[0] <= 60
+    assert rare[1] == 200
+    drawn = choose_supervised(many, 10, "masks", 3, choice="random")
+    assert drawn == sorted(set(drawn)) == choose_supervised(many, 10, "masks", 3, choice="random")
+    assert len(drawn) == 10
+    assert choose_supervised(many, 200, "masks", 0, ids=["i007", "i003", "i007"]) == [3, 7]
+    mixed = [*records((0,), (1,)), Record("bare", (0,)), Record("none", (), mask="m")]
+    for name, reason in (
+        ("bare", "has no masks or no labels"),
+        ("none", "has no masks"),
+        ("other", "not in the split"),
+    ):
+        with pytest.raises(DataError, match=f"1 of the 2 images named for masks cannot be used: '{name}' .*{reason}"):
+            choose_supervised(mixed, 1, "masks", 0, ids=["i000", name])
+
+
 label_sets = st.lists(st.sets(st.integers(0, 5), max_size=3).map(lambda s: tuple(sorted(s))), min_size=1, max_size=40)
 
 
