@@ -175,16 +175,16 @@ def _data_of(folder: RunFolder, overrides: list[str]) -> DataConfig:
     return resolve(ExportedDataConfig, dump_values({"data": values.get("data")}), file, overrides)
 
 
-def _maps(found: FoundStore, overrides: list[str], threshold: float) -> MaskSet:
+def _maps(stored: FoundStore, overrides: list[str], threshold: float) -> MaskSet:
     if not 0 <= threshold < 1:
         raise ConfigError([Fault("--threshold", f"{threshold:g} is not valid", "a number from 0 to below 1")])
-    config = store_config(ExportedDataConfig, found.location, overrides, run=found.run)
-    source, opened = config.data.build(), store.open(found.location)
-    snapshot = opened.at(found.version)
+    config = store_config(ExportedDataConfig, stored.location, overrides, run=stored.run)
+    source, opened = config.data.build(), store.open(stored.location)
+    snapshot = opened.at(stored.version)
     predicted = snapshot.manifest.metadata.get("classes") == "predicted"
     if not predicted:
-        hint = store_hint(found.location, config.data.split)
-        snapshot = open_maps(StoredMaps(found.location, snapshot.version), source, hint)
+        hint = store_hint(stored.location, config.data.split)
+        snapshot = open_maps(StoredMaps(stored.location, snapshot.version), source, hint)
     elif opened.definition.classes:
         check_classes(opened.definition.classes, source.classes, what=opened.uri)
     return masks_of_maps(source, snapshot, threshold, predicted=predicted)
