@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -77,9 +78,15 @@ class StandInDevice(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[Wait] = Counter()
+        self._work = 0  # operations given to the device
+        self._arriving: dict[int, tuple[Tensor, int]] = {}  # copies to the host that do not wait, with the work before
         self._conversions = _Conversions(self)
+        # PyTorch's optimisers know from a list which devices have fused kernels.
+        listed = "torch.optim.optimizer._get_fused_kernels_supported_devices"
+        self._fused = mock.patch(listed, return_value=[DEVICE.type, HOST.type])
 
     def __enter__(self) -> Self:
+        self._fused.start()
         self._conversions.__enter__()
         super().__enter__()
         return self
@@ -87,6 +94,7 @@ class StandInDevice(TorchDispatchMode):
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self._conversions.__exit__(*error)
+        self._fused.stop()
 
     def upload(self, values: Tensor) -> Tensor:
         """Values of the host on the device, by a copy that waits."""
@@ -108,7 +116,10 @@ class StandInDevice(TorchDispatchMode):
             kwargs["device"], to_device = HOST, True
         else:
             to_device = bool(there) and (onto is None or torch.device(onto).type != HOST.type)
+        for value in given:
+            self.read(value)
         if there or to_device:
+            self._work += 1
             self._count(operation, args, kwargs, given, to_device=to_device)
         wrappers = {id(value.held): value for value in there}
 
@@ -120,7 +131,17 @@ class StandInDevice(TorchDispatchMode):
             return StandInTensor(value) if to_device else value
 
         results = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+        if operation == "_to_copy" and there and not to_device and kwargs.get("non_blocking", False):
+            self._arriving[results.data_ptr()] = (results, self._work)
         return tree_map(wrapped, results)
+
+    def read(self, tensor: Tensor) -> None:
+        """Count a wait if the host uses a copy that does not wait, and the device has been given no more work since."""
+        if isinstance(tensor, StandInTensor) or not self._arriving:
+            return
+        _, before = self._arriving.pop(tensor.data_ptr(), (None, -1))
+        if before == self._work:
+            self._add("copy to the host")
 
     def _count(
         self, operation: str, args: Any, kwargs: dict[str, Any], given: list[Tensor], *, to_device: bool
@@ -129,9 +150,10 @@ class StandInDevice(TorchDispatchMode):
         if operation in READS:
             self._add(READS[operation])
         elif operation == "_to_copy":
-            moves = isinstance(args[0], StandInTensor) != to_device
-            if moves and not kwargs.get("non_blocking", False):
-                self._add("copy to the device" if to_device else "copy to the host")
+            if to_device and not isinstance(args[0], StandInTensor) and not kwargs.get("non_blocking", False):
+                self._add("copy to the device")
+            elif not to_device and not kwargs.get("non_blocking", False):
+                self._add("copy to the host")
         elif operation == "copy_":
             moves = isinstance(args[0], StandInTensor) != isinstance(args[1], StandInTensor)
             if moves and not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False)):
@@ -175,6 +197,8 @@ class _Conversions(TorchFunctionMode):
             return self.device.upload(torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs))
         if func is Tensor.tolist and isinstance(args[0], StandInTensor):
             return self.device.download(args[0]).tolist()
+        if func in (Tensor.tolist, Tensor.numpy):
+            self.device.read(args[0])
         return func(*args, **kwargs)
 
 

@@ -180,6 +180,11 @@ class Batch:
         return self.labels.cpu()
 
     @cached_property
+    def host_cues(self) -> Tensor | None:
+        """`cues` on the host."""
+        return None if self.cues is None else self.cues.cpu()
+
+    @cached_property
     def pairs(self) -> Tensor:
         """int64 (N, 2) on the host: the pairs (image, class) of `labels`, ordered by image, then class."""
         return self.host_labels.nonzero()
@@ -200,8 +205,23 @@ class Batch:
             else self.source_batch.to(device, channels_last=channels_last),
             scaled=tuple(one.to(device, non_blocking=True, memory_format=layout) for one in self.scaled),
         )
-        moved.__dict__["host_labels"] = self.host_labels
+        moved.__dict__.update(host_labels=self.host_labels, host_cues=self.host_cues)
         return moved
+
+    def host_part(self) -> Self:
+        """A copy with what the host reads, without the tensors that the network reads."""
+        return replace(
+            self,
+            images=self.images.new_empty(0),
+            labels=self.host_labels,
+            regions=self.regions.new_empty(0),
+            saliency=None,
+            cues=None,
+            soft_labels=None,
+            source_batch=None if self.source_batch is None else self.source_batch.host_part(),
+            class_weights=None,
+            scaled=(),
+        )
 
     def pin_memory(self) -> Self:
         """A copy of the batch in page-locked memory; called by PyTorch's DataLoader."""

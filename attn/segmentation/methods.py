@@ -200,7 +200,8 @@ class Sec:
                 decay_background=config.decay_background,
             ),
         }
-        terms["boundary"] = boundary(log_probs, _floored(waiting.result()))
+        refined = _floored(waiting.result()).to(log_probs.device, non_blocking=True)
+        terms["boundary"] = boundary(log_probs, refined)
         loss = (
             config.seed_weight * terms["seed"]
             + config.expand_weight * terms["expand"]
@@ -226,24 +227,30 @@ class Dsrg:
         )
         log_probs = floored_log_softmax(logits)
         refined = _floored(waiting.result())
-        seeds = self._grown(_cues(batch), refined, batch.labels)
+        seeds = self._grown(batch, refined).to(log_probs.device, non_blocking=True)
+        refined = refined.to(log_probs.device, non_blocking=True)
         terms = {"seed": balanced_seeding(log_probs, seeds), "boundary": boundary(log_probs, refined)}
         loss = terms["seed"] + config.boundary_weight * terms["boundary"]
         shares = {"seeded": (seeds != IGNORE).float().mean()}
         return StepOutput({"loss": loss} | {name: term.detach() for name, term in terms.items()} | shares)
 
-    def _grown(self, cues: Tensor, refined: Tensor, labels: Tensor) -> Tensor:
-        """The batch's seeds, grown from its cues; nothing is kept from one step to the next."""
+    def _grown(self, batch: Batch, refined: Tensor) -> Tensor:
+        """The batch's seeds, grown from its cues, all on the host; nothing is kept from one step to the next."""
         options = {"foreground": self.config.foreground, "background": self.config.background}
-        images = zip(cues.cpu().numpy(), refined.cpu().numpy(), labels.cpu().numpy(), strict=True)
+        cues = _given(batch.host_cues).long()
+        images = zip(cues.numpy(), refined.numpy(), batch.host_labels.numpy(), strict=True)
         grown = [grow_seeds(cue, probs, present, **options) for cue, probs, present in images]
-        return torch.from_numpy(np.stack(grown)).long().to(cues.device)
+        return torch.from_numpy(np.stack(grown)).long()
 
 
 def _cues(batch: Batch) -> Tensor:
-    if batch.cues is None:
+    return _given(batch.cues).long()
+
+
+def _given(cues: Tensor | None) -> Tensor:
+    if cues is None:
         raise ConfigError("the batch carries no cues: give the run's labels")
-    return batch.cues.long()
+    return cues
 
 
 def _floored(refined: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError
 from attn.maps.dense_crf import CrfConfig
+from attn.models.host_copy import HostCopy
 from attn.models.normalization import normalizations
 from attn.segmentation.crf_pool import CrfPool, Refined, refine
 from attn.segmentation.grid import aligned
@@ -31,11 +32,10 @@ class Waiting:
     """A batch's refined probabilities, which are still being computed."""
 
     images: Sequence[Refined[Any]]
-    device: torch.device
 
     def result(self) -> Tensor:
-        """Wait for the last image; float32 (B, C, h, w), without a graph."""
-        return torch.from_numpy(np.stack([image.result() for image in self.images])).to(self.device)
+        """Wait for the last image; float32 (B, C, h, w) on the host, without a graph."""
+        return torch.from_numpy(np.stack([image.result() for image in self.images]))
 
 
 class Refinement:
@@ -66,8 +66,7 @@ class Refinement:
         Raises:
             ConfigError: Batch normalisation would see the chunks instead of the batch.
         """
-        device = images_BCHW.device
-        chunks = overlap or (GPU_PARTS if device.type == "cuda" else 1)
+        chunks = overlap or (GPU_PARTS if images_BCHW.is_cuda else 1)
         chunks = min(chunks, len(images_BCHW))
         network: Any = getattr(model, "module", model)
         if chunks > 1 and any(norm.training for norm in normalizations(network)):
@@ -83,21 +82,24 @@ class Refinement:
             # Only the first chunk goes through DDP's wrapper: its hooks are on the parameters.
             logits.append((network if logits else model)(images).logits.float())
             waiting += self._begin(images, logits[-1].detach(), parameters, probability_unary)
-        return torch.cat(logits), Waiting(waiting, device)
+        return torch.cat(logits), Waiting(waiting)
 
     def _begin(
         self, images: Tensor, logits: Tensor, parameters: CrfConfig, probability_unary: bool
     ) -> list[Refined[Any]]:
+        # The CRF runs on the host, which has to wait for what it starts from: once, as the colours arrive before.
+        pixels = HostCopy(self._pixels(images, (logits.shape[2], logits.shape[3])))
         probs = logits.softmax(dim=1)
         if probability_unary:
             probs = probs.softmax(dim=1)  # whose negative logarithm is the probability's negative, but for a constant
-        pixels = self._pixels(images, (logits.shape[2], logits.shape[3])).cpu().numpy()
-        pairs = zip(pixels, probs.cpu().numpy(), strict=True)
+        started = HostCopy(probs).read().numpy()
+        pairs = zip(pixels.read().numpy(), started, strict=True)
         return [self.pool.submit(refine, image, item, parameters) for image, item in pairs]
 
     def _pixels(self, images_B3HW: Tensor, grid: tuple[int, int]) -> Tensor:
         """The images' colours at the output's positions: uint8 (B, h, w, 3)."""
         corners = aligned((images_B3HW.shape[2], images_B3HW.shape[3]), grid)
         small = functional.interpolate(images_B3HW, grid, mode="bilinear", align_corners=corners)
-        std, mean = (small.new_tensor(values)[:, None, None] for values in (self.input.std, self.input.mean))
+        scales = torch.tensor([self.input.std, self.input.mean], dtype=small.dtype)[..., None, None]
+        std, mean = scales.to(small.device, non_blocking=True)
         return (255 * (small * std + mean)).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

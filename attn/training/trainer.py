@@ -12,25 +12,26 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.errors import WeightsError
-from attn.methods.base import Progress
+from attn.methods.base import Progress, StepOutput
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.components import TrainingComponents
-from attn.training.optimizer import build_optimizer
+from attn.training.pending import PendingStep
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.reporter import EpochRecord, Reporter, Scorer, StepRecord
 from attn.training.run_config import RunConfig
-from attn.training.world import TrainingStopped, World
+from attn.training.update import Updater
+from attn.training.world import Fault, TrainingStopped, World, attempt
 from attn.wording import shorten
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -90,21 +91,15 @@ class Trainer:
             raise ValueError(f"store.accumulate={config.accumulates} does not go with accumulator={accumulator}")
         self.config, self.world, self.accumulator = config, world, accumulator
         self.components = components
-        self.network = self.components.network.to(world.device)
+        self.network = components.network.to(world.device)
         if config.training.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.optimizer = build_optimizer(self.network, config.optimizer)
-        self.auxiliary = self.components.auxiliary
-        if self.auxiliary is not None:
-            self.auxiliary.module.to(world.device)
-        self.model: nn.Module = self.network
-        if world.size > 1:
-            # Buffers stay each worker's own after the start: a broadcast in the forward would overwrite what the first
-            # of two forward passes saved for its backward.
-            ids = [world.device.index] if world.device.type == "cuda" else None
-            self.model = DistributedDataParallel(self.network, device_ids=ids, forward_sync_buffers=False)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
+        self.updater = Updater(self.network, components.auxiliary, config, world)
+        self.auxiliary = self.updater.auxiliary
         self.position, self.running, self.cancelled = Position(), _Running(), False
+        self._pending: PendingStep | None = None
+        self._late_fault: Fault | None = None
+        self._lacks_batch = False
         self.selection, self.scorer = config.selection, scorer
         self.batches_per_epoch = len(self.components.sampler)
         accumulate = config.training.accumulate_steps
@@ -123,8 +118,8 @@ class Trainer:
             The metrics of the last epoch.
 
         Raises:
-            TrainingStopped: On all workers, at the same step: before the update where a loss is not finite, before the
-                checkpoint where the weights are not.
+            TrainingStopped: On all workers, at the same step: where a loss is not finite, one step later, with weights
+                and the optimiser's state as they were before that step; where weights are not, before the checkpoint.
             TrainingCancelled: On all workers, at the same step, after a checkpoint.
             WeightsError: The checkpoint is damaged.
         """
@@ -177,38 +172,108 @@ class Trainer:
         self.components.sampler.set_epoch(epoch)
         self.components.sampler.start(self.position.batch)
         batches = self._batches(epoch)
-        group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
+        following: Batch | Fault | None = self.world.all_or_raise(lambda: next(batches))
+        clock, seen = time.monotonic(), 0
         kept = self.accumulator is not None and self.accumulator.wants(epoch)
-        batch_index = self.position.batch
-        while batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
-            size = min(group_size, self.batches_per_epoch - batch_index)
+        while self.position.batch < self.batches_per_epoch and self.position.step < self.total_steps:
+            size = min(self.config.training.accumulate_steps, self.batches_per_epoch - self.position.batch)
             fraction = self.position.step / self.total_steps
             factor = self.config.schedule.factor(fraction)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
-            losses = _Running()
+            self.updater.set_rate(factor)
+            step = PendingStep(epoch, self.position.step, self.config.optimizer.lr * factor)
+            after = Position(epoch, self.position.batch + size, self.position.step + 1)
             for micro in range(size):
-                # Fetched by itself: a method may ask the other workers, who must all have a batch by then.
-                batch = self.world.all_or_raise(lambda: next(batches))
-                result = self._forward_backward(
-                    batch, Progress(epoch, self.position.step, fraction, maps=kept), size, last=micro == size - 1
-                )
-                losses.add({name: float(value.detach()) for name, value in result.items()})
-                self.running.skipped += batch.skipped + (batch.source_batch.skipped if batch.source_batch else ())
+                batch = self._agreed(following, reporter)
+                output = attempt(partial(self._forward, batch, Progress(epoch, step.step, fraction, maps=kept)))
+                # Read ahead, while the device computes: a method may ask the other workers, who must all have a batch.
+                last = micro == size - 1
+                ends = last and (after.batch == self.batches_per_epoch or after.step == self.total_steps)
+                following = None if ends else attempt(lambda: next(batches))
+                lacks_batch = isinstance(following, Fault)
+                losses = self._checked(batch, output, step, reporter, lacks_batch=lacks_batch, last=last)
+                self.updater.backward(losses, size, last=last)
                 seen += len(batch.image_ids)
-            self._update()
-            batch_index += size
-            self.position = Position(epoch, batch_index, self.position.step + 1)
-            self.running.add(losses.means())
-            lr = self.config.optimizer.lr * factor
-            self._report_step(reporter, epoch, losses.means(), lr, seen / max(time.monotonic() - clock, 1e-9))
-            self.cancelled = self.world.any(self.world.rank == 0 and reporter.cancelled())
+            self.updater.step()
+            step.end(self.updater.blocked, seen / max(time.monotonic() - clock, 1e-9))
+            self.position, self._pending = after, step
             every = self.config.checkpoint.every_steps
             due = self.cancelled or (every and self.position.step % every == 0)
-            if due and batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
+            if due and after.batch < self.batches_per_epoch and after.step < self.total_steps:
+                self._finish_all(reporter)
                 self._save_within(epoch, reporter)
                 if self.cancelled:
                     raise TrainingCancelled
+        self._finish_all(reporter)
+        self.cancelled = self.world.any(self.cancelled or (self.world.rank == 0 and reporter.cancelled()))
+
+    def _agreed(self, following: Batch | Fault | None, reporter: Reporter) -> Batch:
+        """The next batch, if all workers have read one."""
+        if self._lacks_batch:
+            self._finish_all(reporter)
+            self.world.raise_fault(following if isinstance(following, Fault) else None)
+        assert isinstance(following, Batch), "one worker's fault is known to all"
+        return following
+
+    def _checked(
+        self,
+        batch: Batch,
+        output: StepOutput | Fault,
+        step: PendingStep,
+        reporter: Reporter,
+        *,
+        lacks_batch: bool,
+        last: bool,
+    ) -> dict[str, Tensor]:
+        """The losses of a micro-batch, once no worker has a fault; in the meantime, the step before is reported.
+
+        Args:
+            lacks_batch: This worker could not read the batch after this one.
+            last: The last micro-batch of its step.
+
+        Raises:
+            TrainingStopped: On all workers: the method, or the step before, has failed on one of them.
+            StorageAwayError: On all workers, likewise.
+        """
+        fault = output if isinstance(output, Fault) else self._late_fault
+        bad = torch.zeros_like(self.updater.blocked) if isinstance(output, Fault) else step.add(batch, output)
+        cancelled = last and self.world.rank == 0 and reporter.cancelled()
+        exchange = self.world.exchange([fault is not None, lacks_batch, cancelled], bad)
+        self._finish(reporter)
+        failed, self._lacks_batch, self.cancelled = exchange.flags()
+        if failed:
+            self.world.raise_fault(fault)
+        assert isinstance(output, StepOutput), "one worker's fault is known to all"
+        self.updater.block(exchange.bad())
+        return output.losses
+
+    def _finish(self, reporter: Reporter) -> None:
+        """Report the step before, once its results have arrived. A fault of its maps is kept for the next exchange.
+
+        Raises:
+            TrainingStopped: On all workers: a loss was not finite.
+        """
+        if (step := self._pending) is None:
+            return
+        self._pending = None
+        parts, blocked = step.read()
+        if blocked:
+            fault = self.world.first_fault(step.describe_fault(parts))
+            raise TrainingStopped(fault or "a loss was not finite; the update was not made")
+        losses = _Running()
+        for values in parts:
+            losses.add(values)
+        self.running.add(losses.means())
+        self.running.skipped += step.skipped()
+        self._report_step(reporter, step, losses.means())
+        if self.accumulator is not None:
+            added = attempt(partial(step.accumulate, self.accumulator))
+            self._late_fault = added if isinstance(added, Fault) else None
+
+    def _finish_all(self, reporter: Reporter) -> None:
+        """Report the step before, and raise its faults."""
+        self._finish(reporter)
+        if self.world.any(self._late_fault is not None):
+            self.world.raise_fault(self._late_fault)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         """The remaining batches of the epoch, each with its batch of the second stream, if the method has one."""
@@ -228,75 +293,28 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.world.device.type, dtype=PRECISIONS[precision])
 
-    def _forward_backward(self, batch: Batch, progress: Progress, group: int, *, last: bool) -> dict[str, Tensor]:
-        """Compute a micro-batch's losses and gradients.
-
-        Args:
-            group: Micro-batches of the optimiser step.
-            last: The last of them: its backward pass averages the gradients over the workers.
-        """
-        sync = (
-            contextlib.nullcontext()
-            if last or not isinstance(self.model, DistributedDataParallel)
-            else self.model.no_sync()
-        )
-        with sync:
-            losses = self.world.all_or_raise(lambda: self._step(batch, progress))
-            self.scaler.scale(losses["loss"] / group).backward()
-            if self.auxiliary is not None:
-                self.scaler.scale(losses[self.auxiliary.loss] / group).backward()
-        return losses
-
-    def _step(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Compute the losses of the method's step, and give its maps to the accumulator if `progress.maps` is set.
+    def _forward(self, batch: Batch, progress: Progress) -> StepOutput:
+        """Compute a micro-batch's losses, and its maps if `progress.maps` is set.
 
         Raises:
-            TrainingStopped: A loss is not finite, or the method returns no maps.
-            MapError: A map is not finite.
+            TrainingStopped: The method returns no maps.
         """
         with self._autocast():
-            output = self.components.method.step(self.model, batch, progress)
-        bad = {name: value.item() for name, value in output.losses.items() if not torch.isfinite(value).all()}
-        if bad:
-            names = batch.image_ids + (batch.source_batch.image_ids if batch.source_batch else ())
-            ids = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            output = self.components.method.step(self.updater.model, batch, progress)
+        if progress.maps and output.maps is None:
             raise TrainingStopped(
-                f"{', '.join(f'{name} = {value}' for name, value in bad.items())} at epoch {progress.epoch + 1}, "
-                f"step {progress.step + 1}, images {ids}; the update was not made. "
-                "Lower optimizer.lr, or set training.clip_norm"
+                f"{type(self.components.method).__name__}.step returned no maps at epoch {progress.epoch + 1}, "
+                f"step {progress.step + 1}: it must return StepOutput.maps where progress.maps is set. Mend the "
+                "method, or set store.accumulate=false"
             )
-        if progress.maps and self.accumulator is not None:
-            if output.maps is None:
-                raise TrainingStopped(
-                    f"{type(self.components.method).__name__}.step returned no maps at epoch {progress.epoch + 1}, "
-                    f"step {progress.step + 1}: it must return StepOutput.maps where progress.maps is set. Mend the "
-                    "method, or set store.accumulate=false"
-                )
-            self.accumulator.add(batch, output.maps, progress.epoch)
-        return output.losses
+        return output
 
-    def _update(self) -> None:
-        if self.config.training.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(trained, self.config.training.clip_norm)
-        self.scaler.step(self.optimizer)
-        if self.auxiliary is not None:
-            self.world.average_gradients(self.auxiliary.module)
-            self.scaler.step(self.auxiliary.optimizer)
-            self.auxiliary.module.zero_grad(set_to_none=True)
-        self.scaler.update()
-        self.network.zero_grad(set_to_none=True)  # those too that the optimiser leaves as they are
-
-    def _report_step(
-        self, reporter: Reporter, epoch: int, losses: dict[str, float], lr: float, local_rate: float
-    ) -> None:
+    def _report_step(self, reporter: Reporter, step: PendingStep, losses: dict[str, float]) -> None:
         if self.world.rank != 0:
             return
-        rate = local_rate * self.world.size
-        left = (self.total_steps - self.position.step) * self.config.training.batch_size / rate
-        record = StepRecord(epoch, self.epochs, self.position.step, self.total_steps, losses, lr, rate, left)
-        reporter.step(record)
+        rate = step.rate * self.world.size
+        left = (self.total_steps - step.step - 1) * self.config.training.batch_size / rate
+        reporter.step(StepRecord(step.epoch, self.epochs, step.step + 1, self.total_steps, losses, step.lr, rate, left))
 
     def _settle(self) -> None:
         """Average the workers' running statistics, and refuse a network that has diverged."""
@@ -332,13 +350,9 @@ class Trainer:
         """
         shared = {
             "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **self.updater.state(),
             "classes": list(self.components.source.classes),
         }
-        if self.auxiliary is not None:
-            shared["auxiliary"] = self.auxiliary.module.state_dict()
-            shared["auxiliary_optimizer"] = self.auxiliary.optimizer.state_dict()
         if self.accumulator is not None:
             shared |= self.accumulator.state()
         shared |= self.selection.state()
@@ -369,11 +383,7 @@ class Trainer:
     def _take_over(self, folder: Path, shared: dict[str, Any], own: dict[str, Any] | None) -> None:
         try:
             self.network.load_state_dict(shared["model"])
-            _load(self.optimizer, shared["optimizer"])
-            self.scaler.load_state_dict(shared["scaler"])
-            if self.auxiliary is not None:
-                self.auxiliary.module.load_state_dict(shared["auxiliary"])
-                _load(self.auxiliary.optimizer, shared["auxiliary_optimizer"])
+            self.updater.load(shared)
             if own is not None:
                 restore_random_state(own["random"])
                 self.running = _Running(**own["running"])
@@ -385,11 +395,3 @@ class Trainer:
                 f"checkpoint {folder} does not fit what this run trains ({type(error).__name__}: {reason}): it is of "
                 "another config, or damaged; resume from an older one"
             ) from None
-
-
-def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimizer's state, but keep the settings of the config, which may have changed since."""
-    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, own in zip(optimizer.param_groups, settings, strict=True):
-        group.update(own)

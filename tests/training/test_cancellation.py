@@ -85,13 +85,15 @@ def same(one: Path, other: Path) -> bool:
     return maps == others and all(torch.equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
 
 
-@pytest.mark.parametrize(("end", "saved"), [(1, "0-1"), (STEPS + 4, "1-4"), (STEPS, "1-0")])
+@pytest.mark.parametrize(("end", "saved"), [(1, "0-3"), (STEPS + 3, "1-5"), (STEPS + 4, "2-0"), (STEPS, "1-0")])
 def test_alone_it_goes_on_as_if_nothing_had_happened(tmp_path: Path, end: int, saved: str) -> None:
+    """A step is reported during the next one, and the wish that follows is known to all in the one after that."""
     world = World(0, 1, torch.device("cpu"))
     calm, ended = make(tmp_path / "calm"), make(tmp_path / "ended")
     train(calm, world)
     reporter = train(ended, world, end=end)
-    assert (reporter.made, reporter.saved[-1]) == (end, saved)
+    assert reporter.made <= end + 2
+    assert reporter.saved[-1] == saved
     train(ended, world, start=saved)
     assert same(calm, ended)
 
@@ -110,7 +112,7 @@ def _worker(rank: int, calm: str, ended: str, meet: str) -> None:
     train(Path(calm), world)
     often = "checkpoint.every_steps=4"  # which changes nothing either
     train(Path(ended), world, often, end=8 if rank == 0 else -1)  # one is told, both end
-    train(Path(ended), world, often, start="1-2")
+    train(Path(ended), world, often, start="1-3")
     dist.destroy_process_group()
 
 
