@@ -28,7 +28,7 @@ class SegmentationDataset(AttentionDataset):
         super().__init__(source, input, train=train, seed=seed, with_masks=labels.needs_mask)
         self.labels, self.grid = labels, grid
 
-    def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
-        sample = super()._sample(index, draw_key, skipped)
+    def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...], *, supervised: bool) -> Sample:
+        sample = super()._sample(index, draw_key, skipped, supervised=supervised)
         result = self.labels(sample.record, sample.geometry.image_size, sample.mask)
         return replace(sample, mask=None, cues=labels_on_grid(result, sample.geometry, self.grid))
