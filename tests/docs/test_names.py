@@ -97,6 +97,12 @@ def test_the_python_reference_shows_what_a_package_exports() -> None:
                     assert f"{name}.{path.stem}.{path.stem}" in shown, page
 
 
+def test_decisions_are_numbered_in_turn(repository: Path) -> None:
+    pages = sorted((repository / "docs/decisions").glob("0*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    assert all(page.read_text().startswith(f"# {int(page.name[:4])}. ") for page in pages)
+
+
 def test_recipes_in_tables_are_there() -> None:
     """A recipe in the first column that says so, and any name that ends as only recipes do."""
     for page in PAGES:
