@@ -6,7 +6,7 @@ __all__ = ["EXAMPLES", "Finding", "Report", "check", "check_config"]
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -85,6 +85,11 @@ class Report:
     @property
     def ok(self) -> bool:
         return not self.errors
+
+    def with_errors(self, errors: Sequence[Finding]) -> Report:
+        """The report with these errors first, in place of findings that say the same."""
+        said = {error.message for error in errors}
+        return replace(self, findings=(*errors, *(one for one in self.findings if one.message not in said)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `attn ... --json`."""

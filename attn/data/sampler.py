@@ -204,10 +204,7 @@ def choose_supervised(
     if ids:
         return _named(records, able, ids, kind)
     if wanted > len(able):
-        raise DataError(
-            f"the method needs {wanted} images with {kind}, but only {len(able)} of {len(records)} have labels and "
-            f"{kind}; lower the method's number of supervised images, or configure the data's masks or boxes"
-        )
+        raise DataError(_too_few(images, wanted, len(able), len(records), kind))
     shuffled = np.random.default_rng([seed, 0, _CHOICE]).permutation(np.array(able, dtype=np.int64)).tolist()
     if choice == "random":
         return sorted(shuffled[:wanted])
@@ -230,6 +227,15 @@ def choose_supervised(
             if other in held:
                 held[other] += 1
     return sorted(chosen)
+
+
+def _too_few(images: float, wanted: int, able: int, count: int, kind: str) -> str:
+    given = "data.masks or a table's column `mask`" if kind == "masks" else "masks or a table's column `boxes`"
+    fewer = f"set method.extra_images to {able} or fewer" if able else "set method.extra_supervision=none to use none"
+    return (
+        f"method.extra_images={images:g} needs {wanted} images with {kind}, but only {able} of {count} have labels and "
+        f"{kind}: {fewer}, or give {'more' if able else 'some'} images {kind} (by {given})"
+    )
 
 
 def _named(records: Sequence[Record], able: Sequence[int], ids: Collection[str], kind: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["build_sampler", "build_source", "build_validation", "overlap_notices"]
+__all__ = ["build_sampler", "build_source", "build_validation", "check_validated_classes", "overlap_notices"]
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -49,8 +49,18 @@ def build_validation(config: RunConfig, source: Source, sources: SourceCache) ->
     except DataError as error:
         problem = f"validation.split={split}: {error} (set validation.split, or null to train without validation)"
         raise DataError(problem) from error
-    check_classes(source.classes, validated.classes, what=f"split {config.data.split!r}", of=f"split {split!r}")
+    check_validated_classes(config, source, validated)
     return validated
+
+
+def check_validated_classes(config: RunConfig, source: Source, validated: Source) -> None:
+    """Check that the training and the validation images have the same classes.
+
+    Raises:
+        DataError: They do not.
+    """
+    what, of = f"split {config.data.split!r}", f"split {config.validation.split!r}"
+    check_classes(source.classes, validated.classes, what=what, of=of)
 
 
 def overlap_notices(config: RunConfig, source: Source, validated: Source | None, *more: Source) -> list[str]:

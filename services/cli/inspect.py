@@ -136,7 +136,7 @@ def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[
     from attn.segmentation.config import SegmentConfig
     from attn.segmentation.cue_saliency import saliency_notices
     from attn.segmentation.labels import CueLabels
-    from attn.training.data_check import check_run
+    from attn.training.data_check import check_run, refusals
     from attn.training.train_config import TrainConfig
 
     config = load_any_config(recipe, overrides)
@@ -145,18 +145,19 @@ def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[
     trainings = config.trainings() if isinstance(config, ComposedConfig) else {"": config}
     reports: dict[str, Report] = {}
     notices: list[str] = []
-    checked: list[tuple[tuple[object, ...], Report]] = []
+    checked: list[tuple[tuple[object, ...], str]] = []
     for name, training in trainings.items():
         second = training.method.source_stream if isinstance(training, TrainConfig) else None
         source = second.source if second else None
         read = (training.data, training.validation.split, source)
         prefix = f"{name}." if name else ""
-        own = next((report for done, report in checked if done == read), None)
-        if own is None:
-            by_split = check_run(training, source)
-            own = next(iter(by_split.values()))
-            checked.append((read, own))
-            reports |= {f"{prefix}{field}": report for field, report in by_split.items()}
+        key = next((first for done, first in checked if done == read), None)
+        if key is None:
+            by_split = {f"{prefix}{field}": report for field, report in check_run(training, source).items()}
+            key = next(iter(by_split))
+            checked.append((read, key))
+            reports |= by_split
+        own = reports[key] = reports[key].with_errors(refusals(training))
         if isinstance(training, SegmentConfig) and isinstance(training.labels, CueLabels):
             without, field = own.images - own.with_saliency, f"{prefix}labels.saliency"
             notices += saliency_notices(own.images, without, training.labels, field=field)

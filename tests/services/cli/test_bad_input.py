@@ -129,7 +129,8 @@ def test_data_check_without_data(attn: Any) -> None:
 
 def test_more_masks_asked_for_than_there_are(attn: Any, voc: Path) -> None:
     arguments = photographs(voc, "method.extra_supervision=masks", "method.extra_images=40")
-    check(attn(*arguments), 1, ["40 images with masks", "only 4 of 4"])
+    told = ["method.extra_images=40 needs 40 images with masks", "only 4 of 4", "set method.extra_images to 4 or fewer"]
+    check(attn(*arguments), 1, told)
 
 
 def test_weights_that_are_not_there(attn: Any, voc: Path, tmp_path: Path) -> None:
