@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["OF_MAPS", "PredictResult", "maps_text", "run"]
 
+import os
 import posixpath
 import re
 import sys
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn import progress
+from attn.config.base import is_remote
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
+from attn.files.nearest import nearest_file
 from attn.files.spreadsheet import csv_table
 from attn.files.transfer import write_bytes
 from attn.maps.settings import PLAIN
@@ -76,6 +79,7 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
     images = find_images(text for text in arguments if not LOOKUP.match(text))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")
+    _check_files(images)
     _tell_folders(images)
     overrides = [text for text in arguments if LOOKUP.match(text)]
 
@@ -108,6 +112,18 @@ def maps_text(maps: Mapping[str, Any]) -> str:
         maps: As `PredictResult` has them.
     """
     return maps_words(maps.get("scales", PLAIN.scales), bool(maps.get("flip")), maps.get("refinement"))
+
+
+def _check_files(images: dict[str, ImageFile]) -> None:
+    """Refuse files of this machine that are not there; before the model is opened.
+
+    Raises:
+        FileFault: With the nearest file that is there.
+    """
+    for image in images.values():
+        if not is_remote(image.location) and not os.path.lexists(image.location):
+            near = nearest_file(image.location)
+            raise FileFault(image.location, "there is no such file" + (f"; did you mean {near}?" if near else ""))
 
 
 def _tell_folders(images: dict[str, ImageFile]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["resume", "retrain", "run"]
+__all__ = ["resume", "retrain", "run", "write_masks"]
 
 import json
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def retrain(
         return train.resume(folder.uri, address=address)
     if not folder.exists(f"{MASKS}/done.json"):
         source = sources.get(config.data)
-        images = _masks(config, source, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
+        images = write_masks(config, source, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
         folder.write(f"{MASKS}/done.json", json.dumps({"images": images}))
     second = config.second_round(labels=FileLabels(path=folder.path(MASKS)), weights=model)
     return train.run(second, run_id=folder.run_id, address=address, sources=sources)
@@ -79,10 +79,18 @@ def _second_round(config: SegmentConfig, first: TrainResult, address: str | None
     return replace(retrain(config, first.model, folder, address, sources), first_round=first)
 
 
-def _masks(
+def write_masks(
     config: SegmentConfig, source: Source, model: str, write: Callable[[str, bytes], None], address: str | None
 ) -> int:
-    """Write masks of all training images by the first round's network, and return their number."""
+    """Write masks of all training images by the first round's network, and return their number.
+
+    Args:
+        config: Of the first round.
+        source: The training images.
+        model: The first round's trained network.
+        write: Keeps a mask under its name.
+        address: A Ray cluster that computes the CRFs.
+    """
     assert config.retrain is not None, "asked for by a config that has a second round"
     count = 0
     examples = (source.load(index, mask=False, saliency=False) for index in range(len(source.records)))

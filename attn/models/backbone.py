@@ -21,6 +21,7 @@ __all__ = [
     "register",
 ]
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -182,7 +183,8 @@ def architecture(name: str) -> Architecture:
 
         return factory_architecture(name)
     if name not in _ARCHITECTURES:
-        raise ConfigError(
-            f"there is no architecture {name!r}; there are {', '.join(architectures())}, and timm's as {TIMM}NAME"
-        )
+        near = sorted(difflib.get_close_matches(name, _ARCHITECTURES, n=3))
+        meant = f": did you mean {' or '.join(near)}? There" if near else "; there"
+        known = f"{', '.join(architectures())}, and timm's as {TIMM}NAME"
+        raise ConfigError(f"there is no architecture {name!r}{meant} are {known}")
     return _ARCHITECTURES[name]

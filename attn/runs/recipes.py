@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="RunConfig")
 GROUPS = ("scenes", "photographs", "paper", "sweeps")
 """The folders of `jobs/recipes`, in the order in which recipes are listed."""
+MOST_NEAR = 3
+"""Recipes that are suggested for a name that is none."""
 FORMER_NAMES = {"segment": "cross_entropy"}
 """Recipe by the name that it had in version 0.1."""
 
@@ -103,9 +105,9 @@ def find_recipe(name: str) -> Recipe:
         name = FORMER_NAMES[name]
     if name in paths:
         return _read(name, paths[name])
-    near = difflib.get_close_matches(name, paths, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}recipes: {', '.join(paths)}")])
+    near = difflib.get_close_matches(name, paths, n=MOST_NEAR) or [path for path in paths if name and name in path]
+    hint = f"did you mean {' or '.join(near[:MOST_NEAR])}? " if near else ""
+    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}`attn recipes` lists all {len(paths)}")])
 
 
 def _read(name: str, path: Path) -> Recipe:

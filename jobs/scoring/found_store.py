@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FoundStore", "find_store", "store_config", "store_hint"]
+__all__ = ["FoundStore", "find_store", "store_config", "store_hint", "stores_of_run"]
 
 import re
 from typing import Any, NamedTuple, TypeVar
@@ -59,6 +59,24 @@ def _store_of_maps_run(name: str, root: str) -> FoundStore | None:
     if written is None or not transfer.exists(f"{written}/store.json"):
         return None
     return FoundStore(written, run=folder.uri)
+
+
+def stores_of_run(name: str, root: str = "runs") -> list[str]:
+    """Locations of the map stores of a run: of a training or of written maps, or of a pipeline's stages.
+
+    Args:
+        name: The run's id under the root, or its folder.
+    """
+    try:
+        folder = RunFolder.of(name, root)
+        state = folder.state() if is_run_id(folder.run_id) and folder.exists() else None
+    except AttnError:
+        return []
+    if state is None:
+        return []
+    stages = [stage.folder for stage in (state.stages or {}).values() if stage.folder is not None]
+    named = [state.store, *(join(one, "store") for one in (folder.uri, *stages))]
+    return [one for one in dict.fromkeys(named) if one is not None and transfer.exists(join(one, "store.json"))]
 
 
 def store_config(kind: type[C], location: str, overrides: list[str], *, run: str | None = None) -> C:

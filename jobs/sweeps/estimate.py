@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Epochs", "Estimate", "earlier_epochs", "run_estimate", "quantiles", "sweep_estimate"]
+__all__ = ["Epochs", "Estimate", "earlier_epochs", "load_note", "run_estimate", "quantiles", "sweep_estimate"]
 
 import contextlib
 import platform
@@ -108,10 +108,17 @@ def _estimate(parts: SecondsByPart, costs: Costs, epochs: float) -> Estimate:
     """The sum of the parts, and its range."""
     total = sum(parts.values())
     between = [round(seconds, 1) for seconds in costs.between(total, epochs)]
-    other = f", beside other work ({costs.load:.1f} processes a core)" if costs.load >= LEAST_LOAD else ""
-    return Estimate(
-        round(total, 1), between, costs.source + other, {name: round(part, 1) for name, part in parts.items()}
-    )
+    source = costs.source + load_note(costs.load)
+    return Estimate(round(total, 1), between, source, {name: round(part, 1) for name, part in parts.items()})
+
+
+def load_note(load: float) -> str:
+    """What a source says of the machine's other work while it was measured.
+
+    Args:
+        load: As in `Costs`.
+    """
+    return f", beside other work ({load:.1f} processes a core)" if load >= LEAST_LOAD else ""
 
 
 def _of_trainings(configs: list[RunConfig], root: str, threads: int) -> Epochs:

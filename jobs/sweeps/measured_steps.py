@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["measured_costs"]
+__all__ = ["STEPS", "images_of", "measured_costs"]
 
 import contextlib
 import os
@@ -12,7 +12,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from attn import progress
@@ -25,6 +27,8 @@ from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Objective
 from attn.runs.table import KINDS, build_components
 from attn.scratch import scratch_folder
+from attn.segmentation.config import SegmentConfig
+from attn.segmentation.labels import CueLabels, FileLabels
 from attn.training.checkpoint import Position
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -44,6 +48,9 @@ LEAST_IMAGES = 16
 """Fewer may all have the same labels."""
 IMAGES = 64
 """Images that are validated and scored."""
+STAND_IN_SIDE = 64
+"""Height and width of labels that stand in for cues."""
+Trained = TrainConfig | SegmentConfig
 
 
 def measured_costs(
@@ -52,7 +59,7 @@ def measured_costs(
     plan: Plan | None = None,
     objective: Objective | None = None,
 ) -> Costs:
-    """Measure the parts of a training.
+    """Measure the parts of a training. Cues that it would make first, and its second round, are not among them.
 
     Args:
         start: As `measured_start` gives it.
@@ -60,15 +67,17 @@ def measured_costs(
         objective: Of that sweep.
 
     Raises:
-        ConfigError: Its labels would have to be made first.
+        ConfigError: It does not train one network.
     """
-    if not isinstance(config, TrainConfig):
-        raise ConfigError(f"steps of a run of kind {config.kind} cannot be measured: its labels are not made yet")
-    settled = {
-        "store": config.store.model_copy(update={"accumulate": False}),
+    if not isinstance(config, Trained):
+        message = f"steps of a {config.kind} cannot be measured as those of a sweep's trials"
+        raise ConfigError(f"{message}: measure one alone, `attn plan {config.kind} TARGET --measure`")
+    settled: dict[str, Any] = {
         "checkpoint": config.checkpoint.model_copy(update={"best": None}),
         "cluster": config.cluster.model_copy(update={"workers": 1}),
     }
+    if isinstance(config, TrainConfig):
+        settled["store"] = config.store.model_copy(update={"accumulate": False})
     evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
     threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity())
@@ -100,6 +109,17 @@ def measured_costs(
     )
 
 
+def images_of(config: Trained, workers: int) -> int:
+    """How many images are needed to measure a training.
+
+    Args:
+        workers: Of the run.
+    """
+    if isinstance(config, TrainConfig) and config.method.build().supervision is not None:  # of a given number of images
+        return sys.maxsize
+    return max(STEPS * (config.training.batch_size // workers), LEAST_IMAGES)
+
+
 def _other_work() -> float:
     """Processes that had work in the last five minutes, for each core of the machine."""
     try:
@@ -123,6 +143,23 @@ def _share_of_machine(at_once: int, threads: int) -> Generator[None]:
     finally:
         torch.set_num_threads(before)
         os.sched_setaffinity(0, cores)
+
+
+@contextlib.contextmanager
+def _labelled(config: Trained, sources: SourceCache) -> Generator[Trained]:
+    """The config with labels that stand in for cues that are not made yet: of each image, its classes side by side."""
+    if not isinstance(config, SegmentConfig) or not isinstance(config.labels, CueLabels):
+        yield config
+        return
+    records = sources.get(config.data).records
+    cues = np.zeros((len(records), STAND_IN_SIDE, STAND_IN_SIDE), np.uint8)  # background
+    for cue_HW, record in zip(cues, records, strict=True):
+        parts = np.array_split(np.arange(STAND_IN_SIDE), len(record.labels) + 1)
+        for label, columns in zip(record.labels, parts[1:], strict=True):
+            cue_HW[:, columns] = label + 1
+    with scratch_folder() as folder:
+        np.savez(folder / "cues.npz", ids=[record.image_id for record in records], cues=cues)
+        yield config.model_copy(update={"labels": FileLabels(path=str(folder / "cues.npz"))})
 
 
 class _FewImages(SourceCache):
@@ -223,7 +260,7 @@ class _Measured:
     setup: float
 
 
-def _measure(config: TrainConfig, workers: int, objective: Objective | None, evaluated: frozenset[str]) -> _Measured:
+def _measure(config: Trained, workers: int, objective: Objective | None, evaluated: frozenset[str]) -> _Measured:
     """Train two epochs of a few steps.
 
     Args:
@@ -231,14 +268,14 @@ def _measure(config: TrainConfig, workers: int, objective: Objective | None, eva
         evaluated: Scores of an evaluation by which the run selects its epochs.
     """
     batch = config.training.batch_size // workers
-    every = config.method.build().supervision is not None  # of a given number of images
-    images = sys.maxsize if every else max(STEPS * batch, LEAST_IMAGES)
+    every = (images := images_of(config, workers)) == sys.maxsize
     import_module(str(KINDS[config.kind].build).partition(":")[0])  # is part of a worker's start
     begun, sources = time.perf_counter(), _FewImages(config.data, images)
     few = {"steps": 2 * STEPS if every else None, "epochs": 2, "batch_size": batch, "early_stopping": None}
     validation = config.validation.model_copy(update={"every_epochs": 1})
     changed = config.model_copy(update={"training": config.training.model_copy(update=few), "validation": validation})
-    components = build_components(changed, rank=0, world=1, sources=sources)
+    with _labelled(changed, sources) as changed:
+        components = build_components(changed, rank=0, world=1, sources=sources)
     setup = time.perf_counter() - begun
     scorer = None if objective is None or objective.of_epoch else _TimedScorer(objective, changed, sources)
     clock = _Clock(config.tracking.preview_images)

@@ -20,13 +20,17 @@ from services.cli.tables import print_rows, print_table, print_tree
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from attn.runs.pipeline import PipelineConfig
     from attn.runs.sweep.config import Objective
     from attn.runs.sweep.load import LoadedSweep
     from jobs.sweeps.costs import Costs
+    from jobs.sweeps.estimate import Estimate
     from jobs.sweeps.plan import Plan
 
 MOST_POINTS = 12
 EPOCH, MEASURE = "--epoch-seconds", "--measure"
+MEASURED = {EPOCH: "train, segment and sweep", MEASURE: "train, segment, pipeline and sweep"}
+"""Kinds of runs that an option is for."""
 MEASURE_HINT = f"`attn plan` with {MEASURE} runs a few steps"
 
 
@@ -52,17 +56,19 @@ def plan(
         typer.Option(EPOCH, help="Duration of an epoch, to estimate the time from.", show_default=False),
     ] = None,
     measure: Annotated[
-        bool, typer.Option(MEASURE, help="Run some training steps now, to estimate the time from.")
+        bool,
+        typer.Option(MEASURE, help="Run some training steps and stages on few images now, to estimate the time from."),
     ] = False,
 ) -> Result:
     """Show what a run of any kind would do, its resources and estimated time, without starting it."""
     from attn.runs.composed import ComposedConfig
     from attn.runs.config_notices import config_notices
+    from attn.runs.pipeline import PipelineConfig
     from attn.runs.recipes import load_any_run, load_run
     from attn.runs.sweep.load import LoadedSweep, TrialConfig, trial_config
     from attn.training.run_config import RunConfig
     from jobs.sweeps.costs import Costs
-    from jobs.sweeps.estimate import run_estimate
+    from jobs.sweeps.estimate import Estimate, run_estimate
     from jobs.training.notices import tell_notices
     from services.plan import choices, what_of
 
@@ -104,8 +110,12 @@ def plan(
         resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given, given.root)).to_json()}
         return _tree(resources)
     if isinstance(given, ComposedConfig):
-        _refuse(options, given.kind)
-        return _tree({"kind": given.kind} | what_of(given))
+        described = {"kind": given.kind} | what_of(given)
+        if isinstance(given, PipelineConfig) and epoch is None:
+            described["time"] = (_measured(given) if measure else Estimate(None, None, MEASURE_HINT)).to_json()
+        else:
+            _refuse(options, given.kind)
+        return _tree(described)
     assert isinstance(given, LoadedSweep), "other kinds with files train or are made of others"
     from jobs.sweeps.plan import make_plan
 
@@ -114,11 +124,22 @@ def plan(
     return _sweep(given, sweep_plan, costs(trial_config(base, {}), config.root, sweep_plan, config.objective))
 
 
+def _measured(config: PipelineConfig) -> Estimate:
+    """The time of a pipeline, measured now."""
+    from jobs.sweeps.measured_start import measured_start
+
+    start = measured_start(config.train)
+    from jobs.sweeps.measured_stages import measured_pipeline  # imports Ray
+
+    return measured_pipeline(config, start)
+
+
 def _refuse(options: list[str], kind: str) -> None:
     """Refuse the options of an estimate for a kind that has none."""
     if options:
         message = f"the time of a run of kind {kind} cannot be estimated"
-        raise ConfigError([Fault(options[0], message, "leave it out; it is for kinds train, segment and sweep")])
+        way_out = f"use {MEASURE}" if kind == "pipeline" else f"leave it out; it is for kinds {MEASURED[options[0]]}"
+        raise ConfigError([Fault(options[0], message, way_out)])
 
 
 def split_words(words: list[str]) -> tuple[str | None, list[str], list[str]]:
@@ -170,8 +191,7 @@ def print_plan(console: Console, data: dict[str, Any]) -> None:
     if "stages" in tables:
         _print_stages(console, cast("dict[str, dict[str, Any]]", stages))
     if unknown:
-        way_out = "its labels are not made yet" if data.get("kind") == "segment" else MEASURE_HINT
-        print_rows(console, [("time", f"not measured; {way_out}")])
+        print_rows(console, [("time", f"not measured; {MEASURE_HINT}")])
     elif "time" in tables:
         _print_time(console, cast("dict[str, Any]", time))
 

@@ -28,9 +28,7 @@ Run = Annotated[str | None, typer.Option(help="Take the newest version of this r
 @command
 def show(uri: Uri) -> Result:
     """Print a map store's rows, runs and versions."""
-    from attn.store import open
-
-    data = _describe(open(uri))
+    data = _describe(_open(uri))
 
     def show_it(console: Console) -> None:
         grid = "×".join(map(str, data["grid"]))
@@ -58,6 +56,26 @@ def show(uri: Uri) -> Result:
             console.print("no version yet")
 
     return Result(data, show_it)
+
+
+def _open(uri: str) -> MapStore:
+    """Open a store; where there is none, say which store a run of that name has, or how one is made.
+
+    Raises:
+        StoreError: There is none, or its definition is damaged.
+    """
+    from attn.store import DamagedError, StoreAwayError, StoreError, open
+    from jobs.scoring.found_store import stores_of_run
+
+    try:
+        return open(uri)
+    except (DamagedError, StoreAwayError):
+        raise
+    except StoreError as error:
+        near = stores_of_run(uri)
+        way_out = "a training keeps one with store.accumulate=true, and `attn maps MODEL` writes one"
+        hint = f"did you mean {' or '.join(near)}?" if near else way_out
+        raise StoreError(f"{error}; {hint}") from None
 
 
 def _describe(store: MapStore) -> dict[str, Any]:
@@ -123,9 +141,7 @@ def growth(uri: Uri, overrides: Overrides = None) -> Result:
 @command
 def verify(uri: Uri) -> Result:
     """Read a whole map store, check every hash and count, and list all faults."""
-    from attn.store import open
-
-    report = open(uri).verify()
+    report = _open(uri).verify()
     data = {
         "ok": report.ok,
         "versions": report.versions,
@@ -151,9 +167,7 @@ def gc(
     keep: Annotated[int, typer.Option(min=1, help="Number of newest versions of each run to keep.")] = 2,
 ) -> Result:
     """List or delete what no head, tag or recent version of a map store uses; nothing younger than a day."""
-    from attn.store import open
-
-    result = open(uri).gc(dry_run=not delete, keep=keep)
+    result = _open(uri).gc(dry_run=not delete, keep=keep)
     data = {
         "dry_run": result.dry_run,
         "versions": list(result.versions),
@@ -188,9 +202,8 @@ def export(
     import os
 
     from attn.config.base import is_remote
-    from attn.store import open
 
-    store = open(uri)
+    store = _open(uri)
     manifest = store.at(version, run=run).manifest
     count = store.export(target, form=form, version=manifest.version, run=manifest.run or None)
     data = {"maps": count, "version": manifest.version, "format": form, "target": target}

@@ -16,8 +16,7 @@ import yaml
 
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError, RunError
-from attn.runs.config_reader import read_config
-from attn.runs.recipes import load_any_config, recipe_text
+from attn.runs.recipes import load_any_config
 from attn.runs.sweep.load import read_sweep, trial_config
 from attn.runs.texts import LOCAL_TEXTS
 from attn.training.classifier import ClassifierComponents
@@ -31,6 +30,7 @@ from jobs.sweeps.measured_steps import measured_costs
 from jobs.sweeps.measurements import MEASURED, keep_measurement
 from jobs.sweeps.plan import make_plan, remaining
 from jobs.sweeps.results import Row
+from tests.jobs.pipelines import config as pipeline_config
 
 SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "training.batch_size=2"]
 
@@ -244,8 +244,6 @@ def test_a_training_is_measured_without_a_trace(tmp_path: Path, monkeypatch: pyt
     assert result.validation > 0.5  # with the scores that select the best epoch
     assert (result.ray, result.workers) == (1.0, 2.0)
     assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
-    with pytest.raises(ConfigError, match="segment cannot be measured"):
-        measured_costs(read_config(recipe_text("segment_scenes")[0], "segment"), (0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -276,3 +274,13 @@ def test_a_measured_epoch_has_as_many_steps_as_the_training(tmp_path: Path, monk
     monkeypatch.setattr("jobs.sweeps.measured_steps.quantiles", lambda seconds: (1.0, 1.0, 1.0))
     asked = config(tmp_path, "training.accumulate_steps=2", "method.warmup_epochs=0")
     assert measured_costs(asked, (0.0, 0.0)).epoch == (4, 4, 4), "8 images in batches of 2"
+
+
+def test_a_segmentation_network_is_measured_before_its_cues_are_made(tmp_path: Path) -> None:
+    asked = pipeline_config(tmp_path, "cluster.workers=1")
+    result = measured_costs(asked.segment, (1.0, 2.0))
+    assert 0 < result.epoch[0] <= result.epoch[1] <= result.epoch[2]
+    assert min(result.validation, result.checkpoint, result.setup) > 0
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="a pipeline cannot be measured as those of a sweep's trials: measure one"):
+        measured_costs(asked, (0.0, 0.0))

@@ -93,7 +93,8 @@ def test_unknown_layers_and_too_many_frozen_stages_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"name": "resnt18"}, "there is no architecture 'resnt18'; there are mobilenet_v2"),
+        ({"name": "vgg"}, "there is no architecture 'vgg': did you mean vgg16 or vgg19\\? There are mobilenet_v2"),
+        ({"name": "none of them"}, "there is no architecture 'none of them'; there are mobilenet_v2"),
         ({"name": "vgg16", "stride": 32}, "set stride to 16 or 8"),
         ({"name": "resnet18", "head": "fc"}, "set head to gap or conv"),
         ({"name": "tiny", "weights": "imagenet"}, "set weights=null"),

@@ -6,10 +6,12 @@ import inspect
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attn.prediction.images import find_images
+from tests.services.cli.conftest import attn as attn  # the command line as a function
 
 
 def test_images_beside_and_below_earlier_results_are_found(tmp_path: Path) -> None:
@@ -44,3 +46,16 @@ def test_folders_may_lie_deep(tmp_path: Path) -> None:
 def test_no_image_has_the_folder_of_a_table(tmp_path: Path, table: str) -> None:
     (tmp_path / f"{table}.png").write_bytes(b"")
     assert list(find_images([str(tmp_path / f"{table}.png")])) == [f"{table}-2"]
+
+
+def test_a_file_that_is_not_there_is_one_error_with_the_nearest(attn: Any, tmp_path: Path) -> None:
+    (tmp_path / "there.jpg").touch()
+    out = tmp_path / "out"
+    done = attn("predict", f"{tmp_path}/ther.jpg", "--model", "any", "--out", str(out))
+    assert (done.status, f"ther.jpg: there is no such file; did you mean {tmp_path}/there.jpg?" in done.err) == (
+        1,
+        True,
+    )
+    done = attn("predict", f"{tmp_path}/there.jpg", f"{tmp_path}/zzzz.png", "--model", "any", "--out", str(out))
+    assert (done.status, done.err.count("there is no such file"), "did you mean" in done.err) == (1, 1, False)
+    assert not out.exists()

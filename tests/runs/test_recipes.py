@@ -72,6 +72,19 @@ def test_one_recipe_is_found_without_reading_the_others(monkeypatch: pytest.Monk
     assert read == ["gain"]
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("scenes_gian", "scenes_gain"), ("gain_ext_sec", "gain_ext_sec_voc"), ("attnbn_dsrg", "attnbn_dsrg_voc")],
+)
+def test_an_unknown_recipe_has_the_nearest_few_named(name: str, near: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_recipe(name)
+    (fault,) = caught.value.faults
+    assert near in fault.hint
+    assert sum(one in fault.hint.replace("?", "").split() for one in recipe_paths()) <= 3
+    assert fault.hint.endswith(f"`attn recipes` lists all {len(recipe_paths())}")
+
+
 @pytest.mark.parametrize("name", ["photographs/gain", "gain.yaml", "../recipes/photographs/gain", "", "Gain"])
 def test_only_the_bare_name_is_a_recipe(name: str) -> None:
     with pytest.raises(ConfigError, match="is neither a recipe nor a file"):

@@ -16,11 +16,13 @@ __all__ = [
 ]
 
 import contextlib
+import difflib
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attn.config.base import Config
 from attn.config.document import (
     BASE,
     SOURCE,
@@ -263,10 +265,32 @@ def _with_set(faults: list[Fault], overrides: Sequence[str], trial: TrialConfig)
     for text in overrides:
         result = parse_override(text)
         if not isinstance(result, Fault):
-            section, name = result[0][0], ".".join(result[0])
+            section = result[0][0]
             if section not in SweepConfig.model_fields and section in type(trial).model_fields:
-                meant[override_location(text)] = f"did you mean {SET}.{name}? It changes the field of all trials"
+                meant[override_location(text)] = _in_set(result[0], trial)
     return [Fault(one.where, one.message, meant.get(one.where, one.hint)) for one in faults]
+
+
+def _in_set(path: Sequence[str], trial: TrialConfig) -> str:
+    """A hint that names the field of the trials that is nearest to what was given.
+
+    Args:
+        path: Names of a section of the trials and of what lies in it, which need not be there.
+    """
+    value: Any = trial
+    known: list[str] = []
+    for at, name in enumerate(path):
+        if not isinstance(value, Config):  # a table, or a value that is null
+            known += path[at:]
+            break
+        fields = type(value).model_fields
+        near = [name] if name in fields else difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+        if not near:
+            section = ".".join(known)
+            return f"the trials' {section} has {', '.join(fields)}: change one by {SET}.{section}.NAME=VALUE"
+        known.append(near[0])
+        value = getattr(value, near[0])
+    return f"did you mean {SET}.{'.'.join(known)}? It changes the field of all trials"
 
 
 def _of_chosen_sources(

@@ -85,7 +85,7 @@ def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
         (["scenes_gain", "--epoch-seconds", "nan"], "--epoch-seconds: nan is no duration"),
         (["scenes_gain", "--epoch-seconds", "inf"], "--epoch-seconds: inf is no duration"),
         (["scenes_gain", "--epoch-seconds", "5", "--measure"], "cannot be used with --measure"),
-        (["gain_segment_scenes", "--measure"], "--measure: the time of a run of kind pipeline cannot be estimated"),
+        (["gain_segment_scenes", "--epoch-seconds", "5"], "kind pipeline cannot be estimated (use --measure)"),
         (
             ["maps", "any", "--epoch-seconds", "5"],
             "--epoch-seconds: the time of a run of kind maps cannot be estimated",
@@ -104,12 +104,9 @@ def test_a_time_that_was_never_measured_is_told_with_the_way_to_measure_it(attn:
     (line,) = [one for one in done.out.splitlines() if one.startswith("time")]
     assert line.split(maxsplit=1)[1] == "not measured; `attn plan` with --measure runs a few steps"
     assert attn("plan", "scenes_gain", f"root={tmp_path}", "--json").json["time"]["seconds"] is None
-    for words, said in (
-        ("segment_scenes", "its labels are not made yet"),
-        ("sweep_scenes_gain", "--measure runs a few"),
-    ):
+    for words in ("segment_scenes", "gain_segment_scenes", "sweep_scenes_gain"):
         out = attn("plan", words, f"root={tmp_path}").out
-        assert re.search(rf"time +not measured; .*{said}", out), out
+        assert re.search(r"time +not measured; .*--measure runs a few", out), out
         assert "time.seconds" not in out
 
 
@@ -128,3 +125,19 @@ def test_what_plan_measures_is_known_to_later_plans(attn: Any, monkeypatch: pyte
     (tmp_path / "file").write_text("")
     done = attn("plan", "scenes_gain", "data.count=8", f"root={tmp_path / 'file'}", "--measure")
     assert (done.status, "the measurement could not be kept" in done.err) == (0, True), done.err
+
+
+def test_a_measured_pipeline_is_the_sum_of_its_stages(
+    attn: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("jobs.sweeps.measured_start.measured_start", lambda run: (1.0, 2.0))
+    costs = Costs((9.0, 10.0, 12.0), "5 steps and 64 images measured here and now")
+    monkeypatch.setattr("jobs.sweeps.measured_stages.measured_costs", lambda *given: costs)
+    small = [f"{section}.data.count=4" for section in ("train", "segment", "maps", "evaluation")]
+    words = ["gain_segment_scenes", *small, f"root={tmp_path / 'runs'}", "evaluation.inference.crf=null"]
+    done = attn("plan", *words, "--measure", "--json")
+    assert done.status == 0, done.err
+    time = done.json["time"]
+    assert list(time["parts"]) == ["start of Ray", *done.json["stages"]]
+    assert time["seconds"] == pytest.approx(sum(time["parts"].values()), abs=0.5)
+    assert not (tmp_path / "runs").exists()

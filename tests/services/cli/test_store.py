@@ -12,6 +12,7 @@ import pytest
 from attn import store as maps
 from attn.store import MapStore
 from attn.store.format.manifest import Manifest
+from jobs.runs.run_folder import RunFolder
 from tests.services.cli.conftest import Attn
 
 GRID = (2, 3)
@@ -75,6 +76,24 @@ def test_show_an_empty_store(tmp_path: Path, attn: Attn) -> None:
     maps.create(str(tmp_path / "s"), rows=ROWS, grid=GRID)
     result = attn("store", "show", str(tmp_path / "s"))
     assert (result.status, result.out.splitlines()[-1]) == (0, "no version yet")
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "gc"])
+def test_a_run_in_place_of_a_store(command: str, tmp_path: Path, attn: Attn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run in ("oaa", "plain"):
+        RunFolder(str(tmp_path / "runs"), run).update(kind="train", state="done")
+    maps.create(str(tmp_path / "runs/oaa/store"), rows=ROWS, grid=GRID)
+    for name in ("oaa", "runs/oaa"):
+        done = attn("store", command, name)
+        assert (done.status, f"no store.json; did you mean {tmp_path}/runs/oaa/store?" in done.err) == (1, True), (
+            done.err
+        )
+    for name in ("plain", "nothing"):
+        done = attn("store", command, name)
+        assert (done.status, "store.accumulate=true, and `attn maps MODEL` writes one" in done.err) == (1, True), (
+            done.err
+        )
 
 
 def test_verify(stored: MapStore, attn: Attn) -> None:
