@@ -130,8 +130,8 @@ def run(
         print_once(f"notice: {notice}")
     fields = {"notices": notices}
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data, fields=fields) as live:
-        saliency = compute_saliency(cue_saliency(source, config.labels, config.root, field=field), address)
-        with map_source(config, config.labels) as maps:
+        with map_source(config, config.labels) as maps:  # a fault of model or store shows before the saliency
+            saliency = compute_saliency(cue_saliency(source, config.labels, config.root, field=field), address)
             show = evenly_spaced(source.records, config.tracking.preview_images)
             report = make_cues(
                 source,

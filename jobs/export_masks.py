@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attn import progress, store
 from attn.annotations.data_masks import masks_of_files, masks_of_maps
-from attn.annotations.export import export_masks, require_new
+from attn.annotations.export import check_format, export_masks, require_new
 from attn.annotations.format import Shapes
 from attn.annotations.image import MaskedImage, MaskSet
 from attn.annotations.predictions import has_predictions, read_predictions
@@ -87,6 +87,7 @@ def run(
     Raises:
         AttnError: There are no such masks, the format cannot hold them, or the folder cannot be written.
     """
+    check_format(form, shapes or Shapes())
     require_new(to)
     with progress.reading(source):
         what, masks = _open(source, with_data(overrides, LOCAL_TEXTS), threshold)

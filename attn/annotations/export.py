@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "AnnotationError", "ExportedMasks", "export_masks", "require_new"]
+__all__ = ["FORMATS", "AnnotationError", "ExportedMasks", "check_format", "export_masks", "require_new"]
 
+import difflib
 import posixpath
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -105,12 +106,23 @@ def require_new(folder: str) -> None:
         raise AnnotationError(f"{folder} is there already, and nothing is overwritten: choose another folder")
 
 
-def _open(form: str, classes: Sequence[str], shapes: Shapes) -> AnnotationFormat:
+def check_format(form: str, shapes: Shapes) -> None:
+    """Check that there is a format, and that it can hold the shapes.
+
+    Raises:
+        ConfigError: There is not, or it cannot.
+    """
     if form not in FORMATS:
-        raise ConfigError([Fault("--format", f"{form!r} is not available", f"one of {', '.join(FORMATS)}")])
-    kind = FORMATS[form]
-    if shapes.polygons and not kind.polygons:
+        near = difflib.get_close_matches(form.lower(), FORMATS, 1)
+        hint = f"one of {', '.join(FORMATS)}" + (f"; did you mean {near[0]}?" if near else "")
+        raise ConfigError([Fault("--format", f"{form!r} is not available", hint)])
+    if shapes.polygons and not FORMATS[form].polygons:
         raise ConfigError([Fault("--polygons", f"{form} holds masks only", "leave it out")])
+
+
+def _open(form: str, classes: Sequence[str], shapes: Shapes) -> AnnotationFormat:
+    check_format(form, shapes)
+    kind = FORMATS[form]
     if form == "voc" and len(classes) > MOST_CLASSES:
         fault = f"voc holds {MOST_CLASSES} classes at most, and there are {len(classes)}"
         raise ConfigError([Fault("--format", fault, "choose coco")])

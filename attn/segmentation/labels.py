@@ -120,7 +120,10 @@ def read_labels(config: LabelsConfig, records: Sequence[Record], classes: Sequen
     if isinstance(config, MaskLabels):
         bare = [record.image_id for record in records if record.mask is None]
         if bare:
-            raise DataError(f"labels.source=masks, but {_some(bare, len(records))} have no mask; data.masks names them")
+            raise DataError(
+                f"labels.source=masks, but these have no mask: {_some(bare, len(records))}. Give their masks too, or "
+                "make a data set or split of the images with masks"
+            )
         return _Masks()
     if not isinstance(config, FileLabels):
         return _Unmade()

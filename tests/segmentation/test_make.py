@@ -291,7 +291,7 @@ def test_ready_made_labels_are_looked_for_first(voc: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="there is no such folder"):
         read_labels(FileLabels(path=str(tmp_path / "gone")), records, VOC_CLASSES)
     bare = list(VocConfig(root=str(voc), masks=None, labels=_label_file(tmp_path)).build().records)
-    with pytest.raises(DataError, match="have no mask"):
+    with pytest.raises(DataError, match="but these have no mask: "):
         read_labels(MaskLabels(), bare, VOC_CLASSES)
 
 
