@@ -167,12 +167,18 @@ def _without_monitors() -> Iterator[None]:
     """Let Ray start two processes less, each of which imports for a second: no machine is added, and no output shown.
 
     One asks an autoscaler for machines; the other sends what workers print to this process, which is told to ignore it.
-    `ray start` has an option for the first, and Ray's parameters have one for each; `ray.init` passes neither on.
+    `ray start` has an option for the first, and Ray's parameters have one for each; `ray.init` passes neither on. With
+    a Ray that has renamed them both processes start.
     """
-    from ray._private import parameter
-
-    given = parameter.RayParams
     fewer: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
+    try:
+        from ray._private import parameter
+
+        given = parameter.RayParams
+        given(**fewer)
+    except (ImportError, AttributeError, TypeError):
+        yield
+        return
     parameter.RayParams = functools.partial(given, **fewer)
     try:
         yield
