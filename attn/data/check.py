@@ -6,7 +6,7 @@ __all__ = ["EXAMPLES", "Finding", "Report", "check", "check_config"]
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -165,14 +165,19 @@ def check_config(config: SourceConfig, view: Callable[[Source], Source] | None =
     rows = [Finding("error", "row", config.split, fault) for fault in dict.fromkeys(faults)]
     if broken or source is None:
         return Report(0, 0, 0, 0, {}, (*broken, *rows))
-    report = check(source)
+    report = check(source, unnumbered=faults.unnumbered)
     return replace(report, findings=(*rows, *report.findings))
 
 
-def check(source: Source, *, threads: int = 8) -> Report:
-    """Decode every image, mask and saliency map, and collect all faults."""
+def check(source: Source, *, threads: int = 8, unnumbered: Collection[str] = ()) -> Report:
+    """Decode every image, mask and saliency map, and collect all faults.
+
+    Args:
+        unnumbered: Classes of which it is unknown which value of the masks they are: masks are not compared with these
+            labels.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        checked = pool.map(lambda index: _check_one(source, index), range(len(source.records)))
+        checked = pool.map(lambda index: _check_one(source, index, unnumbered), range(len(source.records)))
         results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
     findings = [
         replace(finding, title=_title(record))
@@ -204,13 +209,13 @@ def _check_labels(source: Source) -> list[Finding]:
     return [Finding("error" if source.exclusive else "warning", "labels", "data", fault)]
 
 
-def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
+def _check_one(source: Source, index: int, unnumbered: Collection[str]) -> tuple[list[Finding], str | None]:
     """Faults of one image, and a hash of its pixels if it can be read."""
     with BUDGET.keep():
-        return _check_image(source, index)
+        return _check_image(source, index, unnumbered)
 
 
-def _check_image(source: Source, index: int) -> tuple[list[Finding], str | None]:
+def _check_image(source: Source, index: int, unnumbered: Collection[str]) -> tuple[list[Finding], str | None]:
     record = source.records[index]
     findings = []
     if not record.labels:
@@ -221,7 +226,7 @@ def _check_image(source: Source, index: int) -> tuple[list[Finding], str | None]
         return findings, None
     findings += _check_boxes(example, source.classes)
     if example.mask is not None:
-        findings += _check_mask(example, source.classes)
+        findings += _check_mask(example, source.classes, unnumbered)
     digest = hashlib.sha256(str(example.image.shape).encode())
     digest.update(np.ascontiguousarray(example.image).data)
     return findings, digest.hexdigest()
@@ -266,15 +271,17 @@ def _other_faults(source: Source, index: int) -> list[Finding]:
     return findings
 
 
-def _check_mask(example: Example, classes: tuple[str, ...]) -> list[Finding]:
+def _check_mask(example: Example, classes: tuple[str, ...], unnumbered: Collection[str]) -> list[Finding]:
     assert example.mask is not None
     record = example.record
     present = {int(value) - 1 for value in np.unique(example.mask) if 0 < value < 255}
+    unknown = {label for label, name in enumerate(classes) if name in unnumbered}
     findings = []
-    if bare := sorted(set(record.labels) - present):
+    if bare := sorted(set(record.labels) - present - unknown):
         names = ", ".join(classes[label] for label in bare)
         findings.append(Finding("warning", "mask", record.image_id, f"labelled {names}, but the mask has none of it"))
-    if unlabelled := sorted(present - set(record.labels)):
+    # An unnumbered label may be any of the mask's values.
+    if unknown.isdisjoint(record.labels) and (unlabelled := sorted(present - set(record.labels) - unknown)):
         names = ", ".join(classes[label] for label in unlabelled)
         findings.append(Finding("warning", "mask", record.image_id, f"the mask has {names}, but the labels do not"))
     return findings

@@ -120,21 +120,22 @@ def mask_order(
     others = [name for name in there if name not in listed]
     near = {name: difflib.get_close_matches(name, others, n=1, cutoff=SIMILAR) for name in listed if name not in there}
     raise_all(
-        [f"data.classes: there is no class {name!r}: did you mean {one[0]}?" for name, one in near.items() if one]
+        [f"data.classes: there is no class {name!r}: did you mean {one[0]}?" for name, one in near.items() if one],
+        unnumbered=() if mask_classes is not None else (*listed, *others),
     )
     if mask_classes is not None:
         lacking = [name for name in dict.fromkeys((*listed, *others)) if name not in mask_classes]
         if lacking:
             named = first_names([_placed(name, places, mask_classes) for name in lacking])
             way = "It names the values 1, 2, ... of the masks: correct the name, or add it"
-            raise_all([f"data.mask_classes lacks {named}. {way}"], where)
+            raise_all([f"data.mask_classes lacks {named}. {way}"], where, unnumbered=lacking)
         return (*mask_classes, *lacking)
     if others and masks and not any(near.values()):
         fault = (
             f"data.classes leaves out {first_names(others)}, so it does not say which classes the masks' values "
             "1, 2, ... are: list the names of all values in data.mask_classes"
         )
-        raise_all([fault])
+        raise_all([fault], unnumbered=(*listed, *others))
     return (*listed, *others)
 
 

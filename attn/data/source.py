@@ -258,13 +258,19 @@ def require_unique(names: Sequence[str], locations: Sequence[str | None], what: 
     raise_all(faults)
 
 
-_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+class CollectedFaults(list[str]):
+    """Faults in place of errors; `unnumbered` are the classes of which these leave open the value in masks."""
+
+    unnumbered: frozenset[str] = frozenset()
+
+
+_collected: ContextVar[CollectedFaults | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
-def collected_faults() -> Generator[list[str]]:
+def collected_faults() -> Generator[CollectedFaults]:
     """Let sources that are built in the body leave out faulty rows and entries, and collect what is wrong with them."""
-    results: list[str] = []
+    results = CollectedFaults()
     token = _collected.set(results)
     try:
         yield results
@@ -272,10 +278,11 @@ def collected_faults() -> Generator[list[str]]:
         _collected.reset(token)
 
 
-def raise_all(faults: Sequence[str], where: str = "") -> None:
+def raise_all(faults: Sequence[str], where: str = "", *, unnumbered: Iterable[str] = ()) -> None:
     """Raise one error for all faults, if there are any.
 
-    Within `collected_faults` nothing is raised, and the caller has to go on without the faulty rows.
+    Within `collected_faults` nothing is raised, and the caller has to go on without the faulty rows. `unnumbered` are
+    the classes of which the faults leave open the value in masks.
 
     Raises:
         DataError: Lists the first few faults and the number of others.
@@ -285,6 +292,7 @@ def raise_all(faults: Sequence[str], where: str = "") -> None:
     head = f"{where}: " if where else ""
     if (result := _collected.get()) is not None:
         result += [head + fault for fault in faults]
+        result.unnumbered |= frozenset(unnumbered)
     else:
         raise DataError(head + _first_few(faults, "; "))
 

@@ -195,6 +195,30 @@ def test_a_misspelt_class_hides_no_other_fault(tmp_path: Path, make: Any) -> Non
 
 
 @pytest.mark.parametrize(
+    ("names", "fields"),
+    [
+        (("emu", "dog", "cat"), {"classes": ("emu", "dog")}),
+        (("emu", "dog", "cat"), {"classes": ("emu", "dogs", "cat")}),
+        (("emu", "dog", "Cat"), {"mask_classes": ("cat", "dog", "emu")}),
+    ],
+)
+def test_masks_of_unknown_numbering_are_not_compared_with_labels(
+    tmp_path: Path, make: Any, names: tuple[str, ...], fields: dict[str, Any]
+) -> None:
+    values = {"emu": 3, "dog": 2, "cat": 1, "Cat": 1}
+    rows = ["image,labels,mask", *(f"{number}.jpg,{name},{number}.png" for number, name in enumerate(names))]
+    files = {f"{number}.jpg": make.jpeg(number) for number in range(3)}
+    files |= {f"{number}.png": make.png(make.mask(values[name])) for number, name in enumerate(names)}
+    make.write(tmp_path, files | {"list.csv": "\n".join(rows)})
+    report = check_config(ManifestConfig(manifest=f"{tmp_path}/list.csv", **fields))
+    assert [one.kind for one in report.errors] == ["row"], str(report)
+    assert "mask" not in {one.kind for one in report.findings}, str(report)
+    right = {"classes": ("emu", "dog"), "mask_classes": ("dog", "emu", "cat", "Cat")}
+    wrong = check_config(ManifestConfig(manifest=f"{tmp_path}/list.csv", **right))
+    assert {one.kind for one in wrong.findings} == {"mask"}, "a numbering that is given is held against the labels"
+
+
+@pytest.mark.parametrize(
     "source",
     [{"source": "voc", "root": "/x"}, {"source": "coco", "root": "/x"}, {"source": "manifest", "manifest": "/x"}],
 )
