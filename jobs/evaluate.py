@@ -20,7 +20,7 @@ from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import Evaluation
 from attn.evaluation.score import Score
-from attn.evaluation.thresholds import threshold_lines, threshold_of
+from attn.evaluation.thresholds import separates, threshold_lines, threshold_of
 from attn.files.spreadsheet import csv_table
 from attn.pictures.curve import score_curves
 from attn.pictures.panel import panel, sheet
@@ -69,7 +69,7 @@ class EvaluateResult(RunResult):
         images, masked: How many were scored, and how many of them have a mask.
         scores, protocols: Value and hash of the protocol, by name of the score.
         thresholds: Share of a map's maximum, by name of the scores that are at one.
-        predict: Of a model: the command that makes masks at the best threshold of its maps.
+        predict: Of a model: the command that makes masks at the best threshold, if that takes a part of its maps.
         per_class: A row a class, with its scores by name.
     """
 
@@ -187,9 +187,9 @@ def table(result: EvaluateResult) -> Table:
 
 
 def _predict_command(target: EvaluationTarget, seed: Score | None) -> str | None:
-    """The command that makes masks at the best threshold of the maps, if these are maps that it makes."""
+    """The command that makes masks at the best threshold; None where that is of no use, or the maps are others."""
     at = None if seed is None else threshold_of(seed)
-    if at is None or not isinstance(target, ModelTarget) or target.config.map_kind:
+    if at is None or not separates(at) or not isinstance(target, ModelTarget) or target.config.map_kind:
         return None
     config = target.config
     if (config.evaluation.layer, config.input) != (target.bundle.layer, target.bundle.input):

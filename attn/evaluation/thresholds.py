@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["REFINED", "threshold_lines", "threshold_of"]
+__all__ = ["REFINED", "separates", "threshold_lines", "threshold_of"]
 
 from collections.abc import Mapping
 
@@ -22,6 +22,11 @@ def threshold_of(score: Score) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def separates(threshold: float) -> bool:
+    """Whether masks at a threshold are of a part of each map: at 0 they are all of it, and at 1 none."""
+    return 0 < threshold < 1
+
+
 def threshold_lines(values: Mapping[str, float], at: Mapping[str, float]) -> list[str]:
     """A line for each protocol of maps, with the score at a fixed threshold beside that at the best one.
 
@@ -35,7 +40,10 @@ def threshold_lines(values: Mapping[str, float], at: Mapping[str, float]) -> lis
 
     lines: list[str] = []
     if "seed_miou" in at:
-        lines.append(f"seed: {words('seed_miou')} of a map's maximum, the best for these masks")
+        best = "the best for these masks"
+        if not separates(at["seed_miou"]):
+            best += ": no threshold of these maps tells objects from background"
+        lines.append(f"seed: {words('seed_miou')} of a map's maximum, {best}")
     if {"direct_miou", "direct_miou_best"} <= at.keys():
         lines.append(f"direct: {words('direct_miou')}, which is fixed; {words('direct_miou_best')}, the best")
     return lines

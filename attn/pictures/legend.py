@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,23 @@ ATTENTION = "attention, 0 to 100 % of the map's maximum"
 """What the colours of a classifier's maps stand for."""
 PROBABILITY = "probability of the class, 0 to 100 %"
 """What the colours of a segmentation network's maps stand for."""
+_SHORTER = {
+    ATTENTION: ("attention, % of its maximum", "attention"),
+    PROBABILITY: ("probability, 0 to 100 %", "probability"),
+}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sample of pixels, and what it stands for."""
+    """A sample of pixels, and what it stands for.
+
+    Attributes:
+        shorter: Texts that take its place where it is too wide, the longest first.
+    """
 
     sample: Pixels
     text: str
+    shorter: tuple[str, ...] = ()
 
 
 def swatch(color: Color, width: int = 16) -> Pixels:
@@ -69,7 +78,7 @@ def class_entries(values: Iterable[int], colors: Mapping[int, Color], names: Map
 
 def map_entry(text: str = ATTENTION) -> Entry:
     """The colours of maps."""
-    return Entry(heat(np.tile(np.linspace(0, 1, 64), (SIZE, 1))), text)
+    return Entry(heat(np.tile(np.linspace(0, 1, 64), (SIZE, 1))), text, _SHORTER.get(text, ()))
 
 
 def line_entry(text: str) -> Entry:
@@ -85,7 +94,7 @@ def with_legend(picture: Picture, entries: Sequence[Entry], note: str = "") -> P
         return picture
     width = max(picture.pixels.shape[1], 240)
     size = text_size(width)
-    lines = _wrapped(entries, width - 2 * GAP, size)
+    lines = _wrapped([_shortened(entry, width - 2 * GAP, size) for entry in entries], width - 2 * GAP, size)
     notes = [note] if note else []
     line_height = height_of(size)
     height = picture.pixels.shape[0]
@@ -99,13 +108,20 @@ def with_legend(picture: Picture, entries: Sequence[Entry], note: str = "") -> P
             rows, columns = entry.sample.shape[:2]
             sheet.paste(Image.fromarray(entry.sample), (left, middle - rows // 2))
             draw.rectangle((left - 1, middle - rows // 2 - 1, left + columns, middle - rows // 2 + rows), outline=FAINT)
-            text = fitting(entry.text, size, width - 2 * GAP - columns - 6)
-            draw_text(draw, (left + columns + 6, middle), text, INK, size, "lm")
+            draw_text(draw, (left + columns + 6, middle), entry.text, INK, size, "lm")
             left += _entry_width(entry, size)
         top += line_height
     for text in notes:
         draw_text(draw, (GAP, top + line_height / 2), fitting(text, size, width - 2 * GAP), FAINT, size, "lm")
     return Picture(np.asarray(sheet))
+
+
+def _shortened(entry: Entry, width: int, size: int) -> Entry:
+    """The entry with the longest of its texts that fits on a line; if none does, the last one is cut in its middle."""
+    room = width - entry.sample.shape[1] - 6
+    texts = (entry.text, *entry.shorter)
+    whole = (text for text in texts if width_of(text, size) <= room)
+    return replace(entry, text=next(whole, fitting(texts[-1], size, room)))
 
 
 def _entry_width(entry: Entry, size: int) -> int:

@@ -127,7 +127,7 @@ class TilePainter:
         return Tile.of_image(self._resized(data), data.title or data.image_id)
 
     def map(self, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
-        """The map of a class over the image, with its probability as a note; None if there is none."""
+        """The map of a class over the image; its note is the probability, and that the map is 0. None without a map."""
         if index not in data.maps:
             return None
         region = data.region(index)
@@ -137,7 +137,9 @@ class TilePainter:
             None if region is None else nearest(region.astype(np.uint8), data.image, self.height) > 0,
         )
         known = data.probabilities.get(index)
-        return Tile(pixels, caption, f"{percent(known)} %" if probability and known is not None else "")
+        notes = [f"{percent(known)} %"] if probability and known is not None else []
+        notes += [] if np.any(data.maps[index]) else ["0 everywhere"]
+        return Tile(pixels, caption, ", ".join(notes))
 
     def mask(self, data: PanelData, name: str, caption: str) -> Tile | None:
         """A mask with the names of its regions; None if there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["panel_of", "removed_text", "write_prediction"]
+__all__ = ["best_guess", "panel_of", "removed_text", "write_prediction"]
 
 import json
 import math
@@ -92,10 +92,13 @@ def _note(predicted: ImagePrediction) -> str:
     """What stands below the picture: the classes that the CRF removed, or the best guess if no class is predicted."""
     if predicted.removed:
         return removed_text(predicted.removed, predicted.probabilities)
-    if predicted.labels:
-        return ""
-    best = max(predicted.probabilities, key=predicted.probabilities.__getitem__)
-    return f"best guess: {best} {percent(predicted.probabilities[best])} %; no class is predicted"
+    return "" if predicted.labels else best_guess(predicted.probabilities)
+
+
+def best_guess(probabilities: Mapping[str, float]) -> str:
+    """The most probable class of an image without a predicted one."""
+    best = max(probabilities, key=probabilities.__getitem__)
+    return f"best guess: {best} {percent(probabilities[best])} %; no class is predicted"
 
 
 def removed_text(removed: Sequence[str], probabilities: Mapping[str, float]) -> str:

@@ -94,8 +94,8 @@ def predict(
 
 def _result_text(predicted: dict[str, Any]) -> str:
     from attn.display import percent
-    from attn.prediction.write import removed_text
+    from attn.prediction.write import best_guess, removed_text
 
     labels = ", ".join(f"{one['class']} {percent(one['probability'])} %" for one in predicted["labels"])
     removed = removed_text(predicted["removed_by_crf"], predicted["probabilities"])
-    return "; ".join(filter(None, (labels, removed))) or "nothing"
+    return "; ".join(filter(None, (labels, removed))) or best_guess(predicted["probabilities"])

@@ -16,6 +16,8 @@ from attn.evaluation.visual_confusion import LAYERS, ImageConfusion
 from attn.pictures import PanelData, Picture, comparison, growth, panel, sheet
 from attn.pictures.confusion import confusion_rows, confusion_sheet
 from attn.pictures.layout import heading
+from attn.pictures.legend import ATTENTION, PROBABILITY, map_entry, with_legend
+from attn.pictures.tiles import TilePainter
 
 Box = tuple[float, float, float, float]
 LONG = ("a very long name", "кошка и собака", "\ue123\ue124: letters of no font")
@@ -133,3 +135,27 @@ def test_an_overview_of_confusion_fits_on_a_screen() -> None:
         height, width = overview(size, names).pixels.shape[:2]
         assert height <= 900
         assert width <= 1600
+
+
+@pytest.mark.parametrize("meaning", [ATTENTION, PROBABILITY])
+def test_a_legend_below_a_narrow_picture_is_a_shorter_text_and_not_a_cut_one(
+    written: dict[int, list[tuple[str, Box, tuple[int, int]]]], meaning: str
+) -> None:
+    for width in (40, 240, 2000):
+        with_legend(Picture(np.zeros((20, width, 3), np.uint8)), [map_entry(meaning)])
+    texts = [text for drawn in written.values() for text, *_ in drawn]
+    assert meaning in texts
+    assert len(set(texts)) > 1
+    assert all(text.startswith(meaning.partition(",")[0].partition(" ")[0]) for text in texts)
+    assert not any("…" in text for text in texts)
+
+
+@pytest.mark.parametrize("known", [{}, {0: 0.25}])
+def test_a_map_that_is_zero_everywhere_says_so(known: dict[int, float]) -> None:
+    (one,) = images((40, 40), ["cat"], count=1)
+    for value, told in ((0.0, True), (0.5, False)):
+        data = replace(one, maps={0: np.full((40, 40), value, np.float32)}, probabilities=known)
+        tile = TilePainter.of([data], 1, 100).map(data, 0, "cat")
+        assert tile is not None
+        assert ("0 everywhere" in tile.note) == told
+        assert ("25.0 %" in tile.note) == bool(known)

@@ -74,6 +74,13 @@ def test_a_picture_without_a_predicted_class_has_the_best_guess(
     assert notes == [f"best guess: {best} {shown}; no class is predicted", ""]
 
 
+def test_the_best_guess_is_listed(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
+    done = attn("predict", str(pictures), "--model", model, "--out", str(tmp_path / "out"), "--probability", "0.999")
+    probabilities = json.loads((tmp_path / "out/a_b/prediction.json").read_text())["probabilities"]
+    best = max(probabilities, key=probabilities.__getitem__)
+    assert f"best guess: {best} {100 * probabilities[best]:.1f} %; no class is predicted" in done.out
+
+
 def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = attn("predict", str(pictures), "--model", model, "--out", str(out), "--probability", "0.4", "--json")

@@ -193,6 +193,12 @@ def test_thresholds_are_below_the_table(capsys: pytest.CaptureFixture[str]) -> N
     assert "threshold" not in str(table(replace(EVALUATED, thresholds={"direct_miou": 0.2})).caption)
 
 
+@pytest.mark.parametrize(("at", "told"), [(0.0, True), (0.01, False), (0.99, False), (1.0, True)])
+def test_a_threshold_that_takes_all_or_nothing_is_told(at: float, told: bool) -> None:
+    caption = str(table(replace(EVALUATED, thresholds={"seed_miou": at})).caption)
+    assert ("no threshold of these maps tells objects from background" in caption) == told
+
+
 def test_an_evaluation_that_read_no_masks_does_not_count_them() -> None:
     titles = [table(one).title for one in (EVALUATED, replace(EVALUATED, masked=0, notes=[MAPS_OFF]))]
     assert titles == ["voc val: 3 images, 3 with masks; percent", "voc val: 3 images; percent"]
