@@ -140,7 +140,10 @@ def location_of(document: Document, path: Path, message: str) -> str:
         path: The section's.
     """
     where, own = document.location(path), list[str]()
-    for field in [*re.findall(r"[a-z_]\w*(?:\.\w+)*(?= ?=)", message), *re.findall(r"[a-z_]\w*(?:\.\w+)+", message)]:
+    words = re.findall(r"[\w.]+(?: ?=)?", message)  # takes each character once: a message may quote a long text
+    names = [word.rstrip(" =").strip(".") for word in words]
+    set_by = [name for word, name in zip(words, names, strict=True) if word.endswith("=")]
+    for field in [*set_by, *(name for name in names if "." in name)]:
         for named in ((*path, *field.split(".")), tuple(field.split("."))):
             own += [document.locations[named]] if named in document.locations else []
     inside = {

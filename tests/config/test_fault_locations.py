@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Literal, Self
 
 import pytest
 from pydantic import Field, model_validator
 
 from attn.config.base import Config, FieldError, Variant
-from attn.config.document import read_document
+from attn.config.document import Document, read_document
+from attn.config.faults import location_of
 from attn.config.resolve import resolve_document
 from attn.errors import ConfigError
 from attn.runs.recipes import load_any_config
@@ -120,3 +122,10 @@ def test_a_value_that_may_be_of_several_types_has_one_fault(override: str, expec
 def test_faults_of_recipes_that_overrides_change(recipe: str, overrides: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=f"(?m){expected}"):
         load_any_config(recipe, overrides)
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "a ="])
+def test_a_message_that_quotes_a_long_text_takes_no_time(piece: str) -> None:
+    began = time.process_time()
+    location_of(Document(), ("network",), f"there is no architecture '{piece * 100_000}'")
+    assert time.process_time() - began < 5, "in proportion to the text; by its square it would be minutes"
