@@ -133,7 +133,7 @@ class RunState(BaseModel):
         attempt_ends: Of a training, what ended its attempts that failed: `attempt`, `at` in seconds since 1970, `epoch`
             of the newest checkpoint, the `error` in a line, and its `cause` as above. `failures` has tracebacks.
         epoch, step: Position of the newest checkpoint.
-        threads: Of each worker of a training, as it was run: the last bits of its weights depend on them.
+        threads: Of each worker of a training, as it was run: its weights depend on them, first in their last bits.
         metrics: Metrics of the newest checkpoint, or of the epoch that the trained model is of; for kinds other than
             trainings, the scores.
         best: With `checkpoint.best`: `metric`, `epoch` from 1 and `value` of the best epoch so far.

@@ -118,6 +118,8 @@ def _unfinished(folder: RunFolder, entry: RunEntry) -> str:
         return message + f"wait for its end, `attn status {whole.reference} --wait`"
     if entry.state.state == "stopped":
         return message + f"its sweep has ended this trial early; choose another, `attn show {whole.reference}`"
+    if above is not None and above.state().state == "done" and entry.state.cause is None:
+        return message + f"its sweep is done and tries it no more; choose another, `attn show {whole.reference}`"
     return message + f"{whole.resuming} goes on with it"
 
 

@@ -179,6 +179,10 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         model = None if best is None else TrainedModel(best.path("model"), None, None, state.registered)
     else:
         model = _model(folder, state, described, weights)
+    start = read(lambda: _baseline(origin.recipe), None)
+    settings = _settings(state.kind, config, start)
+    if base and (of_trials := _settings(trained_kind, base, start)):  # `set` is in the base once a sweep has begun
+        settings["set"] = of_trials
     parent = None if state.state in ("done", BROKEN) else read(lambda: parent_of(folder, state), None)
     files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
     return RunPage(
@@ -195,7 +199,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         progress=entry.progress,
         tracking_run=state.tracking_run,
         origin={name: origin.values[name] for name in BEGAN_WITH if origin.values.get(name)},
-        settings=_settings(state.kind, config, read(lambda: _baseline(origin.recipe), None)),
+        settings=settings,
         data_fingerprint=origin.data or data,
         best=state.best,
         stopped_early=state.stopped_early,

@@ -117,7 +117,8 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
         os.environ.setdefault(name, value)
     sweep = _Sweep(config, base, live.folder)
     with progress.task("sweep", config.trials, "trials", timed=False) as reported:
-        reported.update(config.trials - len(sweep.left))
+        reported.kept = config.trials - len(sweep.left)
+        reported.update(reported.kept)
         if sweep.left:
             with ray_session(address, dashboard=not sweep.in_process):
                 plan = make_plan(config, base)

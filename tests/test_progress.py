@@ -318,6 +318,13 @@ def test_speed_and_time_left_follow_the_work(monkeypatch: pytest.MonkeyPatch) ->
     assert last_line(Task("x", 0, "images"), failed=False) == "x: 0 images in 0 s"
 
 
+def test_what_an_earlier_attempt_had_done_is_told_apart() -> None:
+    task = Task("sweep", 6, "trials")
+    task.kept = 2
+    task.update(6)
+    assert last_line(task, failed=False) == "sweep: 6 trials in 0.0 s, 2 of them in an earlier attempt"
+
+
 def test_a_task_can_be_sent_to_another_process() -> None:
     """As Ray Tune does with all that its callbacks hold."""
     stream = io.StringIO()

@@ -25,6 +25,7 @@ class Task:
         patience: Seconds before the task is shown at all; short work is then never shown.
         timed: Whether speed and time left mean something.
         done: Amount of work that is done.
+        kept: How much of it an earlier attempt had done.
         detail: More about the work, such as a loss.
         begun: Time of the beginning, by `time.monotonic`.
         listener: Is called after each report.
@@ -34,7 +35,7 @@ class Task:
         self, what: str, total: float | None = None, unit: str = "", *, patience: float = 0.0, timed: bool = True
     ) -> None:
         self.what, self.total, self.unit, self.patience, self.timed = what, total, unit, patience, timed
-        self.done, self.detail = 0.0, ""
+        self.done, self.kept, self.detail = 0.0, 0.0, ""
         self.begun = time.monotonic()
         self.listener: Callable[[Task], None] | None = None
         self._speed: str | None = None

@@ -86,7 +86,8 @@ def last_line(task: Task, *, failed: bool) -> str:
         return f"{task.what}: stopped at {count} after {lasted}"
     if task.total and task.done >= task.total:
         count = _count(task, total=False)
-    return f"{task.what}: {count} in {lasted}"
+    kept = f", {_amount(task.kept, task.unit)} of them in an earlier attempt" if task.kept else ""
+    return f"{task.what}: {count} in {lasted}{kept}"
 
 
 def _count(task: Task, *, short: bool = False, total: bool = True) -> str:

@@ -11,6 +11,7 @@ from attn.config.base import Config
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, Tpe
+from attn.runs.sweep.figures import unscored
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.sweep.space import Dimension, Point
 from attn.segmentation.config import SegmentConfig
@@ -58,6 +59,11 @@ def _without_effect(loaded: LoadedSweep) -> list[str]:
     config, trial = loaded.config, trial_config(loaded.base, {})
     notices: list[str] = []
     search, scheduler = config.search, config.scheduler
+    if same := unscored(config.space, config.objective.metric):
+        notices.append(
+            f"{config.objective.metric} does not depend on {', '.join(same)}: trials that differ in nothing else are "
+            "equal. Search other fields, and change these by set"
+        )
     if isinstance(search, Tpe) and search.startup >= search.trials:
         notices.append(
             f"search.startup={search.startup} lets all {search.trials} trials be drawn at random: tpe learns from none "

@@ -42,10 +42,14 @@ def at_size(labels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def cue_panel(shown: ShownCue, classes: Sequence[str]) -> PanelData:
-    """An image with the maps that its cue was made of, the cue, and the truth if there is one."""
+    """An image with the maps that its cue was made of, the cue, and the truth if there is one.
+
+    A label without a map has one of zeros, as the rule takes it.
+    """
     drawn = masks_panel(shown.example, classes, {CUE: shown.cue, TRUTH: shown.example.mask})
     maps = {index: values / max(float(values.max()), np.finfo(np.float32).tiny) for index, values in shown.maps.items()}
-    return replace(drawn, maps=dict(sorted(maps.items())))
+    nothing = np.zeros(shown.cue.shape, np.float32)
+    return replace(drawn, maps=dict(sorted((dict.fromkeys(shown.example.record.labels, nothing) | maps).items())))
 
 
 class SegmentationPreview:

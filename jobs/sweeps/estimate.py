@@ -142,12 +142,7 @@ def earlier_epochs(config: RunConfig, root: str, threads: int | None = None) -> 
     """
     if threads is None:
         threads = threads_of(config.cluster, cluster_capacity())
-    wanted, times, names, seen = (
-        comparable_fields(config.resolved_versions()),
-        list[float](),
-        list[str](),
-        0,
-    )
+    wanted, times, names, seen = comparable_fields(config), list[float](), list[str](), 0
     unfinished: list[str] = []
     nearest: tuple[list[str], str] | None = None
     for folder in _folders(root):

@@ -75,7 +75,7 @@ def _key(config: RunConfig, plan: Plan | None, objective: Objective | None) -> s
     """A hash of all that the costs depend on."""
     fields = {
         "machine": platform.node(),
-        **comparable_fields(config.resolved_versions()),
+        **comparable_fields(config),
         "warm-up": warmup_share(config),
         "previews": config.tracking.preview_images,
         "threads": config.cluster.threads,

@@ -136,9 +136,9 @@ def progress_callback(
             progress.say(f"{said}: {why}" if why else said)
 
         def best(self) -> int | None:
-            """The trial with the best score so far."""
+            """The trial with the best score so far; of equal ones the first, as at the sweep's end."""
             choose = max if config.objective.mode == "max" else min
-            return choose(self.scores, key=lambda number: self.scores[number], default=None)
+            return choose(sorted(self.scores), key=lambda number: self.scores[number], default=None)
 
         def position(self) -> float:
             """How many trials have ended, with the parts of those that were begun."""

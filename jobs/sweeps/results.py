@@ -261,19 +261,35 @@ def table(result: SweepResult) -> Table:
         score = percent(row.objective) if shared else figure(result.metric, row.objective)
         values = [_short(row.values.get(name)) for name in names]
         drawn.add_row(
-            str(row.number), *values, score, str(row.epoch), row.state,
+            str(row.number), *values, score, str(row.epoch), f"{row.state}, best" if row.number == best else row.state,
             style="bold" if row.number == best else "",
         )  # fmt: skip
     lines = [f"trial {row.number}: {row.error}" for row in rows if row.error]
     if result.counts.get("failed") and not result.counts.get("done"):
         resuming = RunFolder.of(result.folder, "").resuming
         lines.append(f"no trial came to its end; mend what failed, then {resuming} tries the failed trials again")
+    lines += [_best_line(result)] if result.best else []
     lines += [f"best config: {result.recipe}"] if result.recipe else []
     lines += [f"registered: {result.registered}"] if result.registered else []
     if result.seconds is not None:
         lines.append(f"time: {duration(result.seconds)}, from the start of Ray to the results, all attempts")
     drawn.caption, drawn.caption_justify = "\n".join([*lines, result.folder]), "left"
     return drawn
+
+
+def _best_line(result: SweepResult) -> str:
+    """The best trial with its score and values, and the trials that are as good."""
+    best = result.best
+    assert best is not None, "checked"
+    equal = [
+        str(row.number)
+        for row in result.trials
+        if row.state == "done" and row.objective == best.objective and row.number != best.number
+    ]
+    ties = f"; as good: trial{'s' * (len(equal) > 1)} {', '.join(equal)}" if equal else ""
+    values = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
+    score = figure(result.metric, best.objective)
+    return f"best: trial {best.number}, {result.metric} {score}  {values}".rstrip() + ties
 
 
 def _short(value: Any) -> str:
@@ -325,7 +341,7 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     if threads is not None:
         head += (
             "\n\ncluster.threads is what the trial had beside others. With cluster.threads=null a run uses all cores, "
-            "and its weights differ in their last bits."
+            "and rounds its sums in another order: over the steps its weights and scores drift away from these."
         )
     if state.taken:
         head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."

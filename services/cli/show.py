@@ -30,6 +30,8 @@ MAIN = ("accuracy", "mean_ap", "miou", "miou_crf", "seed_miou", "seed_miou_agree
         "direct_miou_best", "insertion", "deletion")  # fmt: skip
 """Scores of evaluations on the page of what was evaluated."""
 PIPELINE = ("train", "integral", "maps", "segment", "evaluation")
+SET = "set"
+"""What all trials of a sweep have."""
 UNTOLD = ("root", "tracking")
 """Fields of a pipeline's sections that are those of the pipeline."""
 
@@ -137,9 +139,9 @@ def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
 
 
 def _settings(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A line for each section; the sections of a pipeline's runs each have their own."""
+    """A line for each section; the sections of a pipeline's runs and of a sweep's trials each have their own."""
     for name, value in sections.items():
-        if prefix == "" and name in PIPELINE and isinstance(value, dict):
+        if prefix == "" and name in (*PIPELINE, SET) and isinstance(value, dict):
             yield from _settings(value, f"{name}.")
         elif value not in (None, {}, []) and name not in UNTOLD:
             yield f"{prefix}{name}", described(value)

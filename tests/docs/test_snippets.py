@@ -65,6 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my.yaml").write_text(recipe_text("scenes_grad_cam")[0])
     (tmp_path / "photos.yaml").write_text("source: folder\nroot: photos\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("attn.notices.print_once", pytest.fail)  # no page uses an old spelling
     return tmp_path
 
 
@@ -191,6 +192,7 @@ def test_reasons_are_given_before_blocks_alone() -> None:
         ("attn models ls roott=x", "roott"),
         ("attn data check data.source=vocc", "vocc"),
         ("attn store growth maps images=8", "data is missing"),
+        ("attn segment segment", "`segment` is now `cross_entropy`"),
         ("make tets", "tets"),
         ("python -m benchmarks.nothing", "nothing"),
         ("rsync a b", "rsync"),

@@ -107,6 +107,16 @@ def test_a_sweep_is_estimated_by_runs_with_the_threads_of_its_trials(tmp_path: P
         assert ("differs in cluster.threads" in known.source) == (threads == 4), known.source
 
 
+def test_a_sweep_over_a_pipeline_whose_maps_are_not_there_yet_has_a_plan(tmp_path: Path) -> None:
+    """`integral` learns from maps that the pipeline's own training will have accumulated."""
+    left(RunFolder(str(tmp_path), "another"), config(tmp_path), [1.0])
+    text = "kind: sweep\nrecipe: oaa_plus_segment_scenes\nspace: {segment.labels.rule.foreground: [0.2, 0.4]}\n"
+    text += "search: {name: grid}\nobjective: {metric: miou}\n"
+    swept, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    known = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
+    assert (known.seconds, "the nearest is another" in known.source) == (None, True), known.source
+
+
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
     text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
     asked = config(tmp_path, "training.epochs=5", "method.warmup_epochs=1")

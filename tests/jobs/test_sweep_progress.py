@@ -22,6 +22,7 @@ from attn import progress
 from attn.errors import StorageAwayError
 from attn.progress.streams import Lines
 from attn.run_state import RunState
+from attn.runs.sweep import Objective
 from attn.runs.sweep.load import read_sweep
 from jobs import sweep
 from jobs.runs.claim import process_fields
@@ -30,7 +31,7 @@ from jobs.runs.run_folder import RunFolder
 from jobs.sweep import killed_for_memory, resume, run
 from jobs.sweeps.plan import Plan, remaining
 from jobs.sweeps.progress import error_of, progress_callback
-from jobs.sweeps.results import Row, SweepResult, failed_rows, result_of, table
+from jobs.sweeps.results import Row, SweepResult, best_row, failed_rows, result_of, table
 from jobs.sweeps.trial_folder import trial_folder
 from services.cli.answering import LocalRun
 from services.cli.results import shown
@@ -275,6 +276,31 @@ def test_failed_trials_are_tried_again_where_none_succeeded(
     assert ("tries the failed trials again" in str(table(result).caption)) == (
         "failed" in counts and "done" not in counts
     )
+
+
+def test_the_best_trial_is_named_with_those_that_are_as_good() -> None:
+    scores = (0.25, 0.5, 0.5)
+    rows = [replace(row(number, "done", 4), objective=score) for number, score in enumerate(scores)]
+    best = best_row(Objective(metric="seed_miou"), rows)
+    assert best is rows[1]
+    result = SweepResult(
+        run_id="s", folder="runs/s", trials=rows, counts={"done": 3}, metric="seed_miou", best=best, recipe=None,
+        registered=None, tracking_run=None, seconds=1.0,
+    )  # fmt: skip
+    drawn = table(result)
+    assert re.search(r"best: trial 1, seed_miou 50.0 %; as good: trial 2\n", str(drawn.caption)), drawn.caption
+    assert list(drawn.columns[-1].cells) == ["done", "done, best", "done"]
+
+
+def test_of_equal_trials_the_first_is_the_best_so_far_as_at_the_end(tmp_path: Path) -> None:
+    config, _ = read_sweep(SWEEP, "sweep.yaml", [])
+    folder = RunFolder(str(tmp_path), "s")
+    with progress.task("sweep", config.trials, "trials", timed=False) as reported:
+        callback: Any = progress_callback(config, folder, [], epochs=4, reported=reported)
+        for number in (1, 0):
+            one = trial(number, 4)
+            callback.on_trial_result(0, [], one, one.last_result)
+        assert callback.best() == 0
 
 
 def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:

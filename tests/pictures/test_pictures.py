@@ -16,7 +16,7 @@ from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
 from attn.pictures.tiles import TilePainter
-from attn.runs.sweep.pictures import distinct_labels, log_ticks, space_page, space_picture
+from attn.runs.sweep.pictures import _across, distinct_labels, log_ticks, space_page, space_picture
 from attn.runs.sweep.space import Dimension
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -250,6 +250,22 @@ def test_the_best_trial_of_a_sweep_is_a_star_of_its_own() -> None:
     red = [int((np.abs(pixels - [209, 73, 91]).sum(-1) < 12).sum()) for pixels in (best, without)]
     assert red[0] > 100
     assert red[1] == 0
+
+
+def test_a_trial_without_a_score_is_seen_at_its_value() -> None:
+    space = {"lr": Dimension(choices=(0.1, 1e8))}
+    options = {"objective": "seed_miou", "title": "s"}
+    scored = ({"lr": 0.1}, 0.5, "done")
+    failed = space_picture([scored, ({"lr": 1e8}, None, "failed")], space, **options).pixels
+    without = space_picture([scored], space, **options).pixels
+    middle = failed.shape[1] // 2
+    dark = [(pixels.astype(int).max(-1) < 60)[:, middle:].sum() for pixels in (failed, without)]
+    assert dark[0] > dark[1] + 20
+
+
+@pytest.mark.parametrize(("choice", "shown"), [(1e8, "1e+08"), (0.1, "0.1"), (0.123456, "0.123456"), (3, "3")])
+def test_a_choice_is_written_as_in_the_table_where_that_is_exact(choice: float, shown: str) -> None:
+    assert _across(Dimension(choices=(choice, "b")))[1] == [shown, '"b"']
 
 
 def test_the_page_of_a_sweep_has_scores_in_percent_and_sorts_by_their_values() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from attn.data.source_cache import SourceCache
+from attn.notices import print_once
 from attn.runs.config_notices import config_notices
 from attn.runs.recipes import list_recipes, load_any_run
 from attn.training.train_config import TrainConfig
@@ -51,6 +52,11 @@ def test_a_warmup_of_all_epochs_is_told(recipe: str, overrides: list[str], expec
         (["scheduler.grace_epochs=12"], "scheduler.grace_epochs=12 stops no trial early: trials end after 9 epochs"),
         (["scheduler.grace_epochs=12", "space={training.epochs: [8, 20]}"], ""),
         (["scheduler.grace_epochs=8"], ""),
+        (
+            ["space={optimizer.lr: [0.01, 0.1], store.fusion: [max, mean]}", "set.store.accumulate=true"],
+            "does not depend on store.fusion: trials that differ in nothing else are equal",
+        ),
+        (["space={optimizer.lr: [0.01, 0.1], checkpoint.best: [null, val/mean_ap]}"], ""),
     ],
 )
 def test_settings_of_a_sweep_without_effect_are_told(overrides: list[str], expected: str) -> None:
@@ -59,8 +65,10 @@ def test_settings_of_a_sweep_without_effect_are_told(overrides: list[str], expec
     assert expected in "".join(notices)
 
 
-def test_no_recipe_has_one() -> None:
+def test_no_recipe_has_one_or_uses_an_old_spelling(capsys: pytest.CaptureFixture[str]) -> None:
+    print_once.cache_clear()
     assert [recipe.name for recipe in list_recipes() if config_notices(load_any_run(recipe.name, []))] == []
+    assert capsys.readouterr().err == ""
 
 
 def test_the_training_tells_it_of_steps_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

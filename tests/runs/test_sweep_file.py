@@ -89,12 +89,13 @@ def test_faults_of_all_parts_of_a_sweep_are_said_at_once() -> None:
         read_sweep(
             "kind: sweep\nrecipe: scenes_gain\n"
             "set:\n  method.omga: 3\n  training.batch_size: 15\n  cluster.workers: 2\n"
-            "space:\n  method.nope: [1, 2]\n  training.epochs: [0, 1]\nsearch: {name: grid}\nparalel: 2\n",
+            "space:\n  method.nope: [1, 2]\n  training.epochs: [0, 1]\nsearch: {name: grid}\nparalel: 2\n"
+            "objective: {metric: seed_iou}\n",
             "s.yaml",
         )
     places = {fault.where: fault.message for fault in caught.value.faults}
-    assert [places.pop(f"s.yaml:{line}").split(" ")[0] for line in (11, 4, 8, 9)] == [
-        "paralel", "method.omga", "method.nope", "training.epochs",
+    assert [places.pop(f"s.yaml:{line}").split(" ")[0] for line in (11, 4, 8, 9, 12)] == [
+        "paralel", "method.omga", "method.nope", "training.epochs", "objective.metric=seed_iou",
     ]  # fmt: skip
     assert list(places) == ["s.yaml:5"]
     assert "training.batch_size=15 must be a multiple" in places["s.yaml:5"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,9 @@ def test_shown_images_have_their_maps_and_the_cues_of_the_files(scenes: Source, 
         assert list(drawn.masks) == ["cue", "truth"]
         assert list(drawn.maps) == sorted(record.labels)
         assert {float(values.max()) for values in drawn.maps.values()} == {1.0}, "a store's maps are of any range"
+        empty = cue_panel(replace(one, maps={}), scenes.classes)
+        assert list(empty.maps) == sorted(record.labels), "no cell is left blank"
+        assert not any(values.any() for values in empty.maps.values())
 
 
 def test_model(scenes: Source, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ after each had trained in vain.
 
 from __future__ import annotations
 
-__all__ = ["BEST_EPOCH", "LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
+__all__ = ["BEST_EPOCH", "LOWER", "check_data", "differs_after", "figure_fault", "figures_of", "unscored"]
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
@@ -125,14 +125,19 @@ def _scored(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -
     return trial.data if split is None else trial.data.model_copy(update={"split": split})
 
 
+def unscored(space: Iterable[str], metric: str) -> list[str]:
+    """The searched fields that change nothing a figure depends on: trials that differ in these alone are equal."""
+    apart = _APART - {metric.partition("/")[0]}
+    return [name for name in space if name.partition(".")[0] in apart and name != BEST_EPOCH]
+
+
 def differs_after(trial: RunConfig | ComposedConfig, space: Mapping[str, Dimension], metric: str) -> int | None:
     """After how many epochs trials that differ in these fields alone can first differ in a figure.
 
     Returns:
         None where no epoch makes them differ.
     """
-    apart = _APART - {metric.partition("/")[0]}
-    searched = [name for name in space if name.partition(".")[0] not in apart]
+    searched = space.keys() - {BEST_EPOCH, *unscored(space, metric)}
     if isinstance(trial, ComposedConfig):
         return 1
     at_end = trial.last_epoch + 1 if BEST_EPOCH in space else None

@@ -41,7 +41,7 @@ from attn.runs.composed import ComposedConfig
 from attn.runs.config_reader import require_kind, resolve_run
 from attn.runs.layers import DATA, RECIPE, Layers, read_layers
 from attn.runs.recipes import load_run
-from attn.runs.sweep.config import Asha, Pbt, SweepConfig
+from attn.runs.sweep.config import Asha, Objective, Pbt, SweepConfig
 from attn.runs.sweep.figures import BEST_EPOCH, differs_after, figure_fault
 from attn.runs.sweep.sections import SET, SPACE, flatten, hand_on_data, over_one_another, split_names
 from attn.runs.sweep.space import Dimension, Point
@@ -114,9 +114,10 @@ def resolve_sweep(layers: Layers) -> LoadedSweep:
         faults = _with_set(faults, layers.overrides, trial)
         trials = {"": trial} | _trials(document, base, config.space if config else _dimensions(document), faults)
         if config is None:
+            faults += filter(None, [_without_figure(document, _objective(document), trials)])
             raise ConfigError(faults)
         sweep_faults = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
-        faults += filter(None, (*sweep_faults, _without_figure(document, config, trials)))
+        faults += filter(None, (*sweep_faults, _without_figure(document, config.objective, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return LoadedSweep(config, base)
@@ -129,6 +130,14 @@ def _dimensions(document: Document) -> dict[str, Dimension]:
         with contextlib.suppress(ConfigError):
             dimensions[key] = parse_config(Dimension, Document(values if isinstance(values, dict) else {}))
     return dimensions
+
+
+def _objective(document: Document) -> Objective | None:
+    """The objective of a sweep that has faults; None if some are its own."""
+    section = document.values.get("objective")
+    with contextlib.suppress(ConfigError):
+        return parse_config(Objective, Document(section if isinstance(section, dict) else {}))
+    return None
 
 
 def _trials(
@@ -334,10 +343,14 @@ def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig)
     return None
 
 
-def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str, TrialConfig]) -> Fault | None:
-    """An objective that some of the trials do not report, or that is the better the other way round."""
-    for values, trial in trials.items():
-        if fault := figure_fault(config.objective.metric, config.objective.mode, trial):
+def _without_figure(document: Document, objective: Objective | None, trials: Mapping[str, TrialConfig]) -> Fault | None:
+    """An objective that some of the trials do not report, or that is the better the other way round.
+
+    Args:
+        objective: None if it has faults of its own.
+    """
+    for values, trial in trials.items() if objective else ():
+        if fault := figure_fault(objective.metric, objective.mode, trial):
             field = "mode" if fault[0].startswith("objective.mode") else "metric"
             return Fault(document.location(("objective", field)), f"{values}{fault[0]}", fault[1])
     return None

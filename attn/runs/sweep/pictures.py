@@ -21,6 +21,7 @@ from attn.wording import shorten
 MARKS: dict[str, dict[str, Any]] = {
     "not finished": {"color": "#8894a2", "marker": "+", "s": 36},
     "stopped early": {"color": "#8894a2", "marker": "x", "s": 28},
+    "no score": {"color": "#2b2b2b", "marker": "X", "s": 44, "linewidths": 0, "clip_on": False},
     "done": {"color": "#2a6fbb", "marker": "o", "s": 28},
     "best": {"color": "#d1495b", "marker": "*", "s": 180, "edgecolors": "black", "linewidths": 0.6, "zorder": 3},
 }
@@ -65,7 +66,7 @@ def space_picture(
     """One plot for each searched field, its values across and the objective up; the best trial is set off.
 
     Args:
-        trials: Values, objective (None: it has none, and is left out) and state of each.
+        trials: Values, objective (None: it has none, as a failed trial, and is drawn at the foot) and state of each.
         objective: Its name; scores are drawn in percent.
         mark: The values of the best trial.
     """
@@ -84,11 +85,13 @@ def space_picture(
         ended = {"done": "done", "stopped": "stopped early"}.get(state, "not finished")
         kind = "best" if values == mark else ended
         groups[kind].append((values, item))
+    groups["no score"] = [(values, 0.0) for values, item, _ in trials if item is None]
     for index, (name, dimension) in enumerate(space.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
         for kind, points in groups.items():
             across = [_position(dimension, values[name]) for values, _ in points]
-            axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind])
+            foot = {"transform": axes.get_xaxis_transform()} if kind == "no score" else {}
+            axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind], **foot)
         places, labels, ends = _across(dimension)
         if dimension.log:
             axes.set_xscale("log")
@@ -143,7 +146,7 @@ def _position(dimension: Dimension, value: Scalar) -> float:
 def _across(dimension: Dimension) -> tuple[list[float], list[str], tuple[float, float]]:
     """An axis of a dimension: places and labels of its ticks, and its ends."""
     if dimension.choices is not None:
-        labels = [json.dumps(choice, ensure_ascii=False) for choice in dimension.choices]
+        labels = [_label(choice) for choice in dimension.choices]
         return [float(place) for place in range(len(labels))], labels, (-0.5, len(labels) - 0.5)
     low, high = dimension.low, dimension.high
     assert low is not None
@@ -155,6 +158,12 @@ def _across(dimension: Dimension) -> tuple[list[float], list[str], tuple[float, 
         ticks, margin = _even_ticks(low, high, integer=dimension.integer), (high - low) * 0.05
         ends = low - margin, high + margin
     return ticks, distinct_labels(ticks), ends
+
+
+def _label(choice: Scalar) -> str:
+    """A choice on an axis, as the table of trials writes it where that is exact."""
+    short = f"{choice:.4g}" if isinstance(choice, float) else ""
+    return short if short and float(short) == choice else json.dumps(choice, ensure_ascii=False)
 
 
 def distinct_labels(ticks: Sequence[float]) -> list[str]:

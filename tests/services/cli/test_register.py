@@ -134,6 +134,20 @@ def test_a_sweeps_model_has_the_scores_that_it_was_chosen_by(root: Path, attn: A
         assert [(one.name, one.value) for one in found.scores] == [("mean_ap", 0.75)]
 
 
+def test_a_failed_trial_of_a_sweep_that_is_done_is_not_offered_a_resume(root: Path, attn: Attn) -> None:
+    sweep = RunFolder(str(root), "swept")
+    sweep.begin(kind="sweep", state="done")
+    sweep.write("sweep.yaml", SWEEP)
+    trial = RunFolder(sweep.uri, "swept-0001")
+    trial.begin(kind="train", state="failed", number=1, values={"seed": 0}, error="loss = nan")
+    result = attn("models", "register", trial.uri, "chosen")
+    assert result.status == 1
+    assert "its sweep is done and tries it no more; choose another, `attn show" in result.err
+    assert "attn resume" not in result.err
+    trial.update(cause="lost")
+    assert "attn resume" in attn("models", "register", trial.uri, "chosen").err
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_networks_of_a_record_are_told_apart_by_weights_and_age(
     root: Path, monkeypatch: pytest.MonkeyPatch, order: int

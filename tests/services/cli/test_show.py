@@ -163,12 +163,15 @@ def test_the_objective_of_a_sweep_is_told_also_if_it_is_the_default(
     attn: Any, tmp_path: Path, objective: str, heading: str, best: str
 ) -> None:
     text = "kind: sweep\nrecipe: base.yaml\nsearch: {name: grid}\nspace: {seed: {choices: [1, 2]}}\n" + objective
-    put(str(tmp_path), "s", {"config.yaml": text, "sweep.yaml": text, "base.yaml": "kind: train\n"}, kind="sweep")
+    base = dump_config(load_any_config("scenes_gain", ["training.epochs=3", "data.count=7"]))
+    put(str(tmp_path), "s", {"config.yaml": text, "sweep.yaml": text, "base.yaml": base}, kind="sweep")
     for number, score in enumerate((0.5, 0.75)):
         metrics = dict.fromkeys(("seed_miou", "train/loss", "val/mean_ap"), score)
         put(f"{tmp_path}/s", f"s-000{number}", kind="train", number=number, values={"seed": number}, metrics=metrics)
     lines = words(attn("show", "s", "--root", str(tmp_path)).out)
     assert heading in lines, lines
+    of_trials = {name: rest for name, _, rest in (line.partition(" ") for line in lines) if name.startswith("set.")}
+    assert ("count 7" in of_trials["set.data"], "epochs 3" in of_trials["set.training"]) == (True, True), of_trials
     assert lines[lines.index(heading) + 1].startswith(f"{best} done"), lines
 
 
