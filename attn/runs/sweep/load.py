@@ -15,7 +15,6 @@ __all__ = [
     "trial_config",
 ]
 
-import contextlib
 import difflib
 import functools
 import json
@@ -43,7 +42,16 @@ from attn.runs.layers import DATA, RECIPE, Layers, read_layers
 from attn.runs.recipes import load_run
 from attn.runs.sweep.config import Asha, Objective, Pbt, SweepConfig
 from attn.runs.sweep.figures import BEST_EPOCH, differs_after, figure_fault
-from attn.runs.sweep.sections import SET, SPACE, flatten, hand_on_data, over_one_another, split_names
+from attn.runs.sweep.sections import (
+    SET,
+    SPACE,
+    flatten,
+    hand_on_data,
+    over_one_another,
+    split_names,
+    valid_dimensions,
+    valid_objective,
+)
 from attn.runs.sweep.space import Dimension, Point
 from attn.runs.table import KINDS, file_kinds
 from attn.runs.texts import RECIPES_ONLY, Texts
@@ -112,32 +120,15 @@ def resolve_sweep(layers: Layers) -> LoadedSweep:
     if base is not None:
         trial = trial_config(base, {})
         faults = _with_set(faults, layers.overrides, trial)
-        trials = {"": trial} | _trials(document, base, config.space if config else _dimensions(document), faults)
+        trials = {"": trial} | _trials(document, base, config.space if config else valid_dimensions(document), faults)
         if config is None:
-            faults += filter(None, [_without_figure(document, _objective(document), trials)])
+            faults += filter(None, [_without_figure(document, valid_objective(document), trials)])
             raise ConfigError(faults)
         sweep_faults = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
         faults += filter(None, (*sweep_faults, _without_figure(document, config.objective, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return LoadedSweep(config, base)
-
-
-def _dimensions(document: Document) -> dict[str, Dimension]:
-    """The searched fields of a sweep that has faults: those of them that have none."""
-    space, dimensions = document.values.get(SPACE), dict[str, Dimension]()
-    for key, values in space.items() if isinstance(space, dict) else ():
-        with contextlib.suppress(ConfigError):
-            dimensions[key] = parse_config(Dimension, Document(values if isinstance(values, dict) else {}))
-    return dimensions
-
-
-def _objective(document: Document) -> Objective | None:
-    """The objective of a sweep that has faults; None if some are its own."""
-    section = document.values.get("objective")
-    with contextlib.suppress(ConfigError):
-        return parse_config(Objective, Document(section if isinstance(section, dict) else {}))
-    return None
 
 
 def _trials(
@@ -349,7 +340,9 @@ def _without_figure(document: Document, objective: Objective | None, trials: Map
     Args:
         objective: None if it has faults of its own.
     """
-    for values, trial in trials.items() if objective else ():
+    if objective is None:
+        return None
+    for values, trial in trials.items():
         if fault := figure_fault(objective.metric, objective.mode, trial):
             field = "mode" if fault[0].startswith("objective.mode") else "metric"
             return Fault(document.location(("objective", field)), f"{values}{fault[0]}", fault[1])

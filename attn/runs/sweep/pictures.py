@@ -90,7 +90,7 @@ def space_picture(
         axes = figure.add_subplot(rows, columns, index + 1)
         for kind, points in groups.items():
             across = [_position(dimension, values[name]) for values, _ in points]
-            foot = {"transform": axes.get_xaxis_transform()} if kind == "no score" else {}
+            foot: dict[str, Any] = {"transform": axes.get_xaxis_transform()} if kind == "no score" else {}
             axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind], **foot)
         places, labels, ends = _across(dimension)
         if dimension.log:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["SET", "SPACE", "flatten", "hand_on_data", "over_one_another", "split_names"]
+__all__ = [
+    "SET",
+    "SPACE",
+    "flatten",
+    "hand_on_data",
+    "over_one_another",
+    "split_names",
+    "valid_dimensions",
+    "valid_objective",
+]
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from attn.config.document import DATA, Document, layered
+from attn.config.resolve import parse_config
+from attn.errors import ConfigError
+from attn.runs.sweep.config import Objective
+from attn.runs.sweep.space import Dimension
 
 SET, SPACE = "set", "space"
 
@@ -74,3 +88,20 @@ def flatten(document: Document, section: str, is_leaf: Any) -> None:
 
     walk(values, ())
     document.values[section] = flat
+
+
+def valid_dimensions(document: Document) -> dict[str, Dimension]:
+    """The searched fields of a sweep that has faults: those of them that have none."""
+    space, dimensions = document.values.get(SPACE), dict[str, Dimension]()
+    for key, values in space.items() if isinstance(space, dict) else ():
+        with contextlib.suppress(ConfigError):
+            dimensions[key] = parse_config(Dimension, Document(values if isinstance(values, dict) else {}))
+    return dimensions
+
+
+def valid_objective(document: Document) -> Objective | None:
+    """The objective of a sweep that has faults; None if some are its own."""
+    section = document.values.get("objective")
+    with contextlib.suppress(ConfigError):
+        return parse_config(Objective, Document(section if isinstance(section, dict) else {}))
+    return None
