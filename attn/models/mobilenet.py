@@ -1,7 +1,8 @@
 """MobileNetV2 (Sandler et al., CVPR 2018), from torchvision.
 
 Its blocks end in a linear bottleneck, with features of both signs. So a stage ends at the activation of the expansion
-that follows, in the first block of the next resolution; the last stage ends at the network's last convolution.
+that follows, in the first block of the next resolution; the last stage ends at the network's last convolution. Frozen
+stages end before that block, so that a block is frozen or trained as a whole.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class MobileNetV2(Backbone):
             else:
                 stages[-1].append(module)
         return {f"stage{number}": tuple(modules) for number, modules in enumerate(stages, start=1)}
+
+    def first_modules(self, stages: int) -> list[nn.Module]:
+        ends = (0, *HALVING, len(self.features))
+        return list(self.features)[: ends[stages]]
 
 
 register(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from pydantic import ValidationError
 from torch import nn
 
@@ -79,6 +80,15 @@ def test_every_layer_is_rectified(name: str) -> None:
         features = network(torch.randn(1, 3, 64, 64)).features
     assert all(float(values.min()) >= 0 for values in features.values())
     assert float(features["inner"].max()) > 0
+
+
+@pytest.mark.parametrize(("stages", "blocks"), [(1, 2), (2, 4), (3, 7), (4, 14), (5, 19)])
+def test_frozen_stages_of_mobilenet_are_whole_blocks(stages: int, blocks: int) -> None:
+    """Layers of maps end within a block; a block is frozen as a whole, so that optimisers' states of runs fit."""
+    network = _network("mobilenet_v2", freeze_stages=stages)
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    expected = torchvision.models.mobilenet_v2(weights=None).features[:blocks]
+    assert frozen == {f"backbone.features.{name}" for name, _ in expected.named_parameters()}
 
 
 def test_unknown_layers_and_too_many_frozen_stages_are_named() -> None:
