@@ -247,7 +247,7 @@ class Trainer:
         return output.losses
 
     def _finish(self, reporter: Reporter) -> None:
-        """Report the step before, once its results have arrived. A fault of its maps is kept for the next exchange.
+        """Report the step before, once its results have arrived. The first fault of maps is kept until it is raised.
 
         Raises:
             TrainingStopped: On all workers: a loss was not finite.
@@ -265,12 +265,12 @@ class Trainer:
         self.running.add(losses.means())
         self.running.skipped += step.skipped()
         self._report_step(reporter, step, losses.means())
-        if self.accumulator is not None:
+        if self.accumulator is not None and self._late_fault is None:
             added = attempt(partial(step.accumulate, self.accumulator))
             self._late_fault = added if isinstance(added, Fault) else None
 
     def _finish_all(self, reporter: Reporter) -> None:
-        """Report the step before, and raise its faults."""
+        """Report the step before, and raise the faults that are kept."""
         self._finish(reporter)
         if self.world.any(self._late_fault is not None):
             self.world.raise_fault(self._late_fault)
