@@ -10,6 +10,7 @@ __all__ = [
     "code_folder",
     "digest_of",
     "files_below",
+    "is_code",
     "other_code_folder",
     "shadowing",
 ]
@@ -19,12 +20,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from attn.errors import AttnError
 
 PACKAGES = ("attn", "jobs", "services")
 COMPILED = "__pycache__"
+MARKER = "py.typed"
+RECIPES = "jobs/recipes"
 
 
 class PackagesError(AttnError):
@@ -42,15 +45,37 @@ def code_files(folder: Path) -> dict[str, Path]:
     """The files of the three packages in a folder, by their paths in it, in a fixed order.
 
     A wheel holds these files, so an installed version has the same ones as the working tree that it was built from.
+    Files of other types, such as credentials or the checkpoints of a run, are left out.
     """
-    return {path.relative_to(folder).as_posix(): path for name in PACKAGES for path in files_below(folder / name)}
+    paths = (path for name in PACKAGES for path in files_below(folder / name))
+    files = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: path for name, path in files.items() if is_code(name)}
+
+
+def is_code(name: str) -> bool:
+    """Whether a path, relative to the folder of the three packages, is that of a file of Python or of a recipe."""
+    path = PurePosixPath(name)
+    if path.parts[0] not in PACKAGES or any(part.startswith(".") for part in path.parts):
+        return False
+    return path.suffix == ".py" or path.name == MARKER or (path.suffix == ".yaml" and path.is_relative_to(RECIPES))
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files below a folder but hidden ones and what Python has compiled; links to folders are not followed."""
+    """The files below the folder of a package but hidden ones and what Python has compiled.
+
+    Links to folders are not followed, and links to files only within the folder that holds the package's
+    `__init__.py`. That file may itself be a link: some installers link each file of a package to their cache.
+    """
+    package = Path(os.path.realpath(folder / "__init__.py")).parent
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != COMPILED and not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        paths = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file() and _stays_in(package, path))
+
+
+def _stays_in(package: Path, path: Path) -> bool:
+    """Whether a file is no link, or one to a file of the package."""
+    return not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(package)
 
 
 def code_digest(folder: Path) -> str:

@@ -20,9 +20,14 @@ def make_packages(folder: Path) -> Path:
         "attn/methods/gain.py": "a = 1\n",
         "jobs/recipes/gain.yaml": "kind: train\n",
         "services/__init__.py": "",
+        "jobs/__init__.py": "",
         "services/__pycache__/x.cpython-311.pyc": "compiled",
         "attn/.gain.py.swp": "an editor's",
-        "jobs/.cache/entry": "hidden",
+        "jobs/.cache/entry.py": "hidden",
+        "services/credentials.json": "a secret",
+        "services/secrets.yaml": "a secret",
+        "jobs/runs/r1/checkpoint.pt": "weights",
+        "attn/py.typed": "",
         "tests/test_gain.py": "a test",
     }
     for name, text in files.items():
@@ -35,9 +40,40 @@ def make_packages(folder: Path) -> Path:
 def test_only_what_a_wheel_holds_counts(tmp_path: Path) -> None:
     files = code_files(make_packages(tmp_path))
     assert set(files) == {
-        "attn/__init__.py", "attn/methods/gain.py", "jobs/recipes/gain.yaml", "services/__init__.py",
+        "attn/__init__.py", "attn/methods/gain.py", "attn/py.typed", "jobs/__init__.py", "jobs/recipes/gain.yaml",
+        "services/__init__.py",
     }  # fmt: skip
     assert all(path == tmp_path / name for name, path in files.items())
+
+
+def test_links_that_lead_out_of_a_package_are_left_out(tmp_path: Path) -> None:
+    checkout = make_packages(tmp_path / "checkout")
+    names = set(code_files(checkout))
+    (tmp_path / "secret.py").write_text("password = 1\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "secret.py").touch()
+    for name, target in {
+        "secret.py": tmp_path / "secret.py",
+        "beside.py": Path("../jobs/recipes/gain.yaml"),
+        "broken.py": tmp_path / "missing.py",
+        "loop.py": Path("loop.py"),
+        "more": tmp_path / "more",
+        "alias.py": Path("methods/gain.py"),
+    }.items():
+        (checkout / "attn" / name).symlink_to(target)
+    os.mkfifo(checkout / "attn" / "pipe.py")
+    assert set(code_files(checkout)) == names | {"attn/alias.py"}
+    assert code_digest(checkout) != code_digest(make_packages(tmp_path / "plain"))  # the alias counts by its content
+
+
+def test_packages_of_which_an_installer_links_each_file_are_whole(tmp_path: Path) -> None:
+    cache, installed = make_packages(tmp_path / "cache"), tmp_path / "installed"
+    for name, path in code_files(cache).items():
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).symlink_to(path)
+    (installed / "attn" / "secret.py").symlink_to(tmp_path / "secret.py")
+    (tmp_path / "secret.py").touch()
+    assert code_digest(installed) == code_digest(cache)
 
 
 def test_equal_code_has_one_digest_wherever_it_lies(tmp_path: Path) -> None:

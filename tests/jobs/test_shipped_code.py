@@ -36,6 +36,8 @@ def test_of_a_factorys_package_files_of_python_are_sent(tmp_path: Path, monkeypa
     (tmp_path / "networks" / "deep").mkdir(parents=True)
     for name in ("networks/__init__.py", "networks/deep/net.py", "networks/weights.pt", "single.py", "beside.py"):
         (tmp_path / name).touch()
+    (tmp_path / "networks" / "secret.py").symlink_to(tmp_path / "beside.py")  # leads out of the package
+    (tmp_path / "networks" / "broken.py").symlink_to(tmp_path / "missing.py")
     monkeypatch.syspath_prepend(str(tmp_path))
     plain = read_code()
     code = read_code("networks.deep.net:build, single:net,torchvision.models:resnet18,nowhere:net,json:loads")
