@@ -27,7 +27,23 @@ def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         for group in optimizer.param_groups
     ]
     kind: Any = type(optimizer)
-    return kind(groups, fused=True)
+    made: torch.optim.Optimizer = kind(groups, fused=True)
+    if isinstance(made, torch.optim.SGD):
+        made.register_step_pre_hook(_begin_momentum)
+    return made
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+    """Begin momentum at zero, which makes the first one the gradient, as PyTorch's other kernels do.
+
+    The fused kernel begins in uninitialised memory, and leaves it so if it is told to skip the first step; nor does it
+    take parameters with and without momentum in one step.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            state = optimizer.state[parameter] if parameter.grad is not None else None
+            if state is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 class Updater:
@@ -134,6 +150,8 @@ class Updater:
 def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load an optimizer's state, but keep the settings of the config, which may have changed since."""
     settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
+    # PyTorch puts the counts of steps where the optimiser's kernel reads them, on the host or on the device.
+    kernel = {"fused": optimizer.defaults["fused"]}
+    optimizer.load_state_dict(state | {"param_groups": [group | kernel for group in state["param_groups"]]})
     for group, own in zip(optimizer.param_groups, settings, strict=True):
         group.update(own)

@@ -15,6 +15,7 @@ from torch import Tensor
 from attn.data.sample import Batch
 from attn.errors import DataError
 from attn.methods.base import Progress, StepOutput
+from attn.models.eager_optimizers import SGD, Adam, AdamW
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.training.checkpoint import Position
@@ -176,6 +177,52 @@ def test_the_guard_adds_to_what_a_gradient_scaler_found() -> None:
             optimizer.found_inf = torch.tensor(scaler_found)
             optimizer.step()
             assert torch.equal(weight, torch.ones(3)) is (blocked or scaler_found > 0)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_steps_that_a_gradient_scaler_skips_leave_no_trace(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first gradient overflows, as is usual in float16; one parameter has its first gradient later."""
+    monkeypatch.setattr(torch, "empty_like", lambda values: torch.full_like(values, math.nan))
+    options = {"momentum": 0.5, "nesterov": True} if kind is SGD else {}
+    results: list[list[Tensor]] = []
+    for make in (lambda plain: plain, fused):
+        weight, late = torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)
+        optimizer: Any = make(kind([weight, late], lr=0.25, weight_decay=0.125, **options))
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for step, factor in enumerate((math.inf, 1.0, 2.0, math.inf, -1.0)):
+            loss = factor * (weight.sum() + (late.sum() if step > 1 else 0))
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        held = optimizer.state_dict()["state"]
+        results.append([weight.detach(), late.detach()])
+        results[-1] += [held[number][name] for number in sorted(held) for name in sorted(held[number])]
+    torch.testing.assert_close(results[1], results[0])
+
+
+def test_on_a_device_a_bad_first_step_leaves_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "empty_like", lambda values: torch.full_like(values, math.nan))
+    with StandInDevice():
+        trainer, method = spoiled(0, "optimizer.name=sgd", world=World(0, 1, DEVICE))
+        with pytest.raises(TrainingStopped, match=message(math.nan, 0)):
+            trainer.fit(Records())
+        after = state_of(trainer)
+        assert same({name: after[name] for name in method.before[0]}, method.before[0])
+        assert all(not value.any() for name, value in after.items() if name.endswith("momentum_buffer"))
+
+
+def test_a_device_continues_from_a_state_of_the_host() -> None:
+    """Its kernel reads the number of steps on the device; PyTorch's other kernels read it on the host."""
+    host, _ = spoiled(None, "optimizer.name=adam", "training.epochs=1")
+    host.fit(Records())
+    with StandInDevice():
+        there, _ = spoiled(None, "optimizer.name=adam", world=World(0, 1, DEVICE))
+        there.updater.load(host.updater.state())
+        held = there.updater.optimizer.state.values()
+        assert {value.device for moments in held for value in moments.values()} == {DEVICE}
+        moments, saved = ({k: v for k, v in state_of(one).items() if k.startswith("main")} for one in (there, host))
+        assert same(moments, saved)
 
 
 def _worker(rank: int, folder: str) -> None:
