@@ -183,15 +183,15 @@ class Trainer:
             step = PendingStep(epoch, self.position.step, self.config.optimizer.lr * factor)
             after = Position(epoch, self.position.batch + size, self.position.step + 1)
             for micro in range(size):
-                batch = self._agreed(following, reporter)
-                output = attempt(partial(self._forward, batch, Progress(epoch, step.step, fraction, maps=kept)))
-                # Read ahead, while the device computes: a method may ask the other workers, who must all have a batch.
-                last = micro == size - 1
-                ends = last and (after.batch == self.batches_per_epoch or after.step == self.total_steps)
-                following = None if ends else attempt(lambda: next(batches))
-                lacks_batch = isinstance(following, Fault)
-                losses = self._checked(batch, output, step, reporter, lacks_batch=lacks_batch, last=last)
-                self.updater.backward(losses, size, last=last)
+                batch, last = self._agreed(following, reporter), micro == size - 1
+                with self.updater.micro_batch(last=last):
+                    output = attempt(partial(self._forward, batch, Progress(epoch, step.step, fraction, maps=kept)))
+                    # Read ahead, while the device computes: a method may ask all workers, so each must have a batch.
+                    ends = last and (after.batch == self.batches_per_epoch or after.step == self.total_steps)
+                    following = None if ends else attempt(lambda: next(batches))
+                    lacks_batch = isinstance(following, Fault)
+                    losses = self._checked(batch, output, step, reporter, lacks_batch=lacks_batch, last=last)
+                    self.updater.backward(losses, size)
                 seen += len(batch.image_ids)
             self.updater.step()
             step.end(self.updater.blocked, seen / max(time.monotonic() - clock, 1e-9))

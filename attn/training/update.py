@@ -82,22 +82,25 @@ class Updater:
         """Leave out all updates from now on if the bool scalar `bad` is true; it must be equal on all workers."""
         self.blocked = self.blocked | bad
 
-    def backward(self, losses: dict[str, Tensor], group: int, *, last: bool) -> None:
+    def micro_batch(self, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """The context of a micro-batch, for both its forward and its backward pass.
+
+        Args:
+            last: The last micro-batch of its step: its backward pass averages the gradients over the workers.
+        """
+        if last or not isinstance(self.model, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.model.no_sync()
+
+    def backward(self, losses: dict[str, Tensor], group: int) -> None:
         """Add a micro-batch's gradients.
 
         Args:
             group: Micro-batches of the optimiser step.
-            last: The last of them: its backward pass averages the gradients over the workers.
         """
-        sync = (
-            contextlib.nullcontext()
-            if last or not isinstance(self.model, DistributedDataParallel)
-            else self.model.no_sync()
-        )
-        with sync:
-            self.scaler.scale(losses["loss"] / group).backward()
-            if self.auxiliary is not None:
-                self.scaler.scale(losses[self.auxiliary.loss] / group).backward()
+        self.scaler.scale(losses["loss"] / group).backward()
+        if self.auxiliary is not None:
+            self.scaler.scale(losses[self.auxiliary.loss] / group).backward()
 
     def step(self) -> None:
         """Update the networks by their gradients, and clear these."""

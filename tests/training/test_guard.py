@@ -11,6 +11,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from attn.data.sample import Batch
 from attn.errors import DataError
@@ -236,6 +238,8 @@ def _worker(rank: int, folder: str) -> None:
         results[name] = _stopped(trainer), same(state_of(trainer), method.before[2])
     trainer, method = spoiled(None, world=alone)
     results["calls"] = _all_reduces(trainer, method)
+    trainer, _ = spoiled(None, "training.accumulate_steps=2", "training.epochs=1", world=alone)
+    results["gradients"] = _averages(trainer)
     for name, fails in (("batch", _batch_fails), ("step", _step_fails)):
         trainer, method = spoiled(None, world=alone)
         if rank == 1:
@@ -270,6 +274,21 @@ def _all_reduces(trainer: Trainer, method: Spoiling) -> list[tuple[int, bool]]:
     finally:
         dist.all_reduce = real
     return calls
+
+
+def _averages(trainer: Trainer) -> list[int]:
+    """The step in which each all-reduce of gradients began."""
+    steps: list[int] = []
+
+    def counted(group: Any, bucket: dist.GradBucket) -> Any:
+        steps.append(trainer.position.step)
+        return allreduce_hook(group, bucket)
+
+    counted.__annotations__.clear()  # PyTorch compares them with its classes, and here they are text
+    assert isinstance(trainer.updater.model, DistributedDataParallel)
+    trainer.updater.model.register_comm_hook(None, counted)
+    trainer.fit(Records(rank=trainer.world.rank))
+    return steps
 
 
 def _batch_fails(trainer: Trainer, method: Spoiling) -> None:
@@ -308,3 +327,4 @@ def test_workers_stop_at_one_step_with_one_state(tmp_path: Path) -> None:
     for results in (first, second):
         # One in a step that begins no epoch and ends none, and is not followed by a checkpoint.
         assert [call for call in results["calls"] if call[0] in (2, 7)] == [(2, True), (7, True)]
+        assert results["gradients"] == [0, 1, 2, 3], "once a step of two batches"
