@@ -114,13 +114,17 @@ def job_environment(variables: dict[str, str], factories: str = "") -> Generator
     """
     submitted: dict[str, Any] = json.loads(os.environ.get(JOB_CONFIG) or "{}").get("runtime_env") or {}
     # Ray refuses what both name.
-    left = {name: value for name, value in variables.items() if name not in submitted.get("env_vars", {})}
+    left = {
+        name: value
+        for name, value in {**WRITES_BYTECODE, **variables}.items()
+        if name not in submitted.get("env_vars", {})
+    }
     if not submitted.keys().isdisjoint({"working_dir", "py_modules"}):
         yield {"env_vars": left}
         return
     with scratch_folder() as folder:
         read_code(factories).write(folder)
-        yield {"env_vars": {**WRITES_BYTECODE, **left}, "working_dir": str(folder)}
+        yield {"env_vars": left, "working_dir": str(folder)}
 
 
 def _requirements() -> dict[str, bytes]:

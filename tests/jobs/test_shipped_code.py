@@ -17,7 +17,7 @@ from attn.own_code import code_digest, code_folder
 from attn.source_tree import ORIGIN_FILE, origin_file
 from jobs.ray_cluster import shipped_code
 from jobs.ray_cluster.session import ray_session
-from jobs.ray_cluster.shipped_code import job_environment, read_code
+from jobs.ray_cluster.shipped_code import WRITES_BYTECODE, job_environment, read_code
 
 
 def test_the_package_holds_this_code_and_what_it_requires(tmp_path: Path) -> None:
@@ -58,12 +58,19 @@ def test_an_error_names_the_largest_files(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_a_job_was_submitted_with_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's own function says whether a driver may give more."""
     given = {"A": "1", "B": "2"}
-    for submitted in ({}, {"env_vars": {"A": "3"}}, {"working_dir": "gcs://x.zip"}, {"py_modules": ["gcs://x.zip"]}):
+    cases: tuple[dict[str, Any], ...] = (
+        {},
+        {"env_vars": {"A": "3"}},
+        {"env_vars": dict.fromkeys(WRITES_BYTECODE, "1")},
+        {"working_dir": "gcs://x.zip"},
+        {"py_modules": ["gcs://x.zip"]},
+    )
+    for submitted in cases:
         monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": submitted, "metadata": {}}))
         with job_environment(given) as environment:
             merged: Any = _merge_runtime_env(RuntimeEnv(**submitted), RuntimeEnv(**environment))
         assert merged is not None
-        assert (merged["env_vars"]["A"], merged["env_vars"]["B"]) == (submitted.get("env_vars", given)["A"], "2")
+        assert merged["env_vars"] == {**WRITES_BYTECODE, **given, **submitted.get("env_vars", {})}
         brought = submitted.keys() & {"working_dir", "py_modules"}
         assert ("working_dir" in environment) is not bool(brought)
 
