@@ -9,7 +9,8 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from attn.own_code import code_folder
+from attn.own_code import code_folder, is_code
+from attn.redaction import without_secrets
 
 UNCOMMITTED = "+changes"
 """Follows a commit's hash where tracked files differ from it."""
@@ -25,7 +26,7 @@ class Changes:
     """Differences between the source tree and its commit.
 
     Attributes:
-        patch: Changes of tracked files for `git apply`; empty if there are none.
+        patch: Changes of the packages' tracked files for `git apply`, without logins in URIs; empty if there are none.
         untracked: Names of untracked Python and YAML files.
     """
 
@@ -40,7 +41,11 @@ def git_changes() -> Changes:
         return Changes(**json.loads((root / ORIGIN_FILE).read_bytes())["changes"])
     if not (root / ".git").exists():
         return Changes()
-    patch = _git(root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff") or ""
+    # Nothing of other files: a checkout may have passwords in its deployment's.
+    listed = _git(root, "diff", "HEAD", "--name-only", "--no-renames", "-z") or ""
+    changed = [name for name in listed.split("\0") if name and is_code(name)]
+    difference = ("--literal-pathspecs", "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--", *changed)
+    patch = without_secrets(_git(root, *difference) or "") if changed else ""
     names = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
     sources = [name for name in names if name.endswith((".py", ".yaml"))]
     return Changes(f"{patch}\n" if patch else "", sources[:UNTRACKED])
