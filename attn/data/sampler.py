@@ -33,13 +33,17 @@ _FOR_LABELS = 1
 class BatchSampler(Sampler[list[Key]]):
     """One worker's batches of an epoch.
 
-    An epoch contains every image at least once; its last batch is filled up with the epoch's first images.
+    An epoch contains every image once; its last batch is filled up with the epoch's first images.
 
     If some images have extra supervision, they are drawn for it apart: every local batch has exactly
     max(1, round(batch_fraction · batch_size)) such draws, from a separately shuffled cycle; the rest are draws of all
     images, these among them. The global batch is then the same for every number of workers for which
     `batch_fraction · batch_size` is whole. With batches of one image, every max(2, round(1 / batch_fraction))-th global
-    batch has only draws for extra supervision. An epoch is long enough for all images, and all that are supervised.
+    batch has only draws for extra supervision, and the last one of an epoch. Where all images are supervised, and the
+    fraction leaves no row of a batch for their labels, half of the rows are for these.
+
+    These draws do not make an epoch longer than its images need. If an epoch has fewer of them than there are images
+    with extra supervision, the cycle goes on in the next epochs until all are drawn.
 
     With `labels` these draws of all images are such that classes occur equally often, and an epoch has as many as
     without. A draw takes a class, then one of its images. Classes come in rounds, each of them once a round in random
@@ -51,6 +55,7 @@ class BatchSampler(Sampler[list[Key]]):
         batch_size: Images per batch of one worker.
         supervised: Indices of the images with extra supervision.
         batch_fraction: Share of each batch that is drawn for extra supervision.
+        supervised_from: The first epoch with such draws. The ones before have all images for their labels alone.
         labels: Of every image, for balanced classes; None: each image once.
 
     Raises:
@@ -68,6 +73,7 @@ class BatchSampler(Sampler[list[Key]]):
         shuffle: bool = True,
         supervised: Sequence[int] = (),
         batch_fraction: float = 0.0,
+        supervised_from: int = 0,
         labels: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if count < 1 or batch_size < 1 or not 0 <= rank < world:
@@ -80,25 +86,29 @@ class BatchSampler(Sampler[list[Key]]):
         self._own, self._plain = frozenset(own), np.arange(count)
         self._groups = None if labels is None else _by_class(self._plain, labels)
         self._rows = batch_size * world
+        self._supervised_from = supervised_from
         if batch_size == 1 and own and batch_fraction > 0:
-            period = max(2, round(1 / batch_fraction))
-            self._pattern = (0,) * (period - 1) + (world,)
+            self._period, self._supervised_rows = max(2, round(1 / batch_fraction)), world
         else:
-            self._pattern = (_supervised_rows(batch_size, batch_fraction) * world if own else 0,)
+            rows = _supervised_rows(batch_size, batch_fraction, all_are=len(own) == count) if own else 0
+            self._period, self._supervised_rows = 1, rows * world
         self._epoch = self._first = 0
 
     def __len__(self) -> int:
+        """Number of batches of the epoch that is set."""
+        return self.batches_in(self._epoch)
+
+    def batches_in(self, epoch: int) -> int:
         """Number of batches of a whole epoch."""
-        supervised = _batches(len(self._supervised), self._pattern)
-        return max(supervised, _batches(len(self._plain), [self._rows - rows for rows in self._pattern]))
+        return len(self._supervised_rows_in(epoch))
 
     def __iter__(self) -> Iterator[list[Key]]:
         first, self._first = self._first, 0
-        supervised_rows = [self._pattern[batch % len(self._pattern)] for batch in range(len(self))]
-        supervised = self._keys(self._supervised, sum(supervised_rows), _SUPERVISED)
-        plain = self._keys(self._plain, self._rows * len(self) - len(supervised), _PLAIN)
+        supervised_rows = self._supervised_rows_in(self._epoch)
+        supervised = self._supervised_keys(sum(supervised_rows))
+        plain = self._plain_keys(self._rows * len(supervised_rows) - len(supervised))
         begins = [0, *accumulate(supervised_rows)]
-        for batch in range(first, len(self)):
+        for batch in range(first, len(supervised_rows)):
             begin, end = begins[batch], begins[batch + 1]
             rows = supervised[begin:end] + plain[batch * self._rows - begin : (batch + 1) * self._rows - end]
             yield rows[self.rank :: self.world]
@@ -113,21 +123,44 @@ class BatchSampler(Sampler[list[Key]]):
             raise ValueError(f"batch {batch} is not in an epoch of {len(self)}")
         self._first = batch
 
-    def _keys(self, images: np.ndarray, total: int, stream: int) -> list[Key]:
-        """Keys of the epoch's rows for one kind of draws."""
-        if stream == _PLAIN and self._groups:
+    def _supervised_rows_in(self, epoch: int) -> list[int]:
+        """Number of an epoch's draws for extra supervision, by global batch."""
+        images = len(self._plain)
+        if not self._supervised_rows or epoch < self._supervised_from:
+            return [0] * -(-images // self._rows)
+        if self._period == 1:
+            return [self._supervised_rows] * -(-images // (self._rows - self._supervised_rows))
+        labelled = -(-images // self._rows)
+        rows = [0] * (labelled + -(-labelled // (self._period - 1)))
+        for batch in (*range(self._period - 1, len(rows), self._period), len(rows) - 1):
+            rows[batch] = self._supervised_rows
+        return rows
+
+    def _plain_keys(self, total: int) -> list[Key]:
+        """Keys of the epoch's draws of all images."""
+        if self._groups:
             return self._balanced_keys(self._groups, total)
+        order = self._order(self._plain, self._epoch, _PLAIN, 0)
+        return [self._plain_key(int(index), 0) for index in np.resize(order, total)]
+
+    def _supervised_keys(self, total: int) -> list[Key]:
+        """Keys of the epoch's draws for extra supervision, of a cycle that is new as soon as all are drawn."""
+        if not total:
+            return []
+        count = len(self._supervised)
+        cycle, part = divmod(self._epoch - self._supervised_from, -(-count // total))
+        orders: dict[int, np.ndarray] = {}
         keys: list[Key] = []
-        turn = 0
-        while len(keys) < total:
-            order = self._order(images, stream, turn)
-            repeat = turn if stream == _SUPERVISED else 0
-            keys += [self._key(int(index), stream, repeat) for index in order[: total - len(keys)]]
-            turn += 1
+        for draw in range(part * total, (part + 1) * total):
+            turn, place = divmod(draw, count)
+            if turn not in orders:
+                orders[turn] = self._order(self._supervised, cycle + self._supervised_from, _SUPERVISED, turn)
+            index = int(orders[turn][place])
+            keys.append((self._epoch, index, turn) if turn else (self._epoch, index))
         return keys
 
-    def _key(self, index: int, stream: int, repeat: int) -> Key:
-        if stream == _PLAIN and index in self._own:
+    def _plain_key(self, index: int, repeat: int) -> Key:
+        if index in self._own:
             return (self._epoch, index, repeat, _FOR_LABELS)
         return (self._epoch, index, repeat) if repeat else (self._epoch, index)
 
@@ -146,15 +179,14 @@ class BatchSampler(Sampler[list[Key]]):
         keys: list[Key] = []
         for number in classes.tolist():
             index = int(next(images[number]))
-            keys.append(self._key(index, _PLAIN, seen[index]))
+            keys.append(self._plain_key(index, seen[index]))
             seen[index] += 1
         return keys
 
-    def _order(self, images: np.ndarray, stream: int, turn: int) -> np.ndarray:
+    def _order(self, images: np.ndarray, epoch: int, stream: int, turn: int) -> np.ndarray:
         if not self.shuffle:
             return images
-        turn = 0 if stream == _PLAIN else turn
-        return np.random.default_rng([self.seed, self._epoch, stream, turn]).permutation(images)
+        return np.random.default_rng([self.seed, epoch, stream, turn]).permutation(images)
 
 
 def for_labels_alone(key: Key) -> bool:
@@ -256,16 +288,10 @@ def shards(count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> lis
     return batches[rank::world]
 
 
-def _batches(images: int, pattern: Sequence[int]) -> int:
-    """Number of batches that contain all images, if the batches' numbers of rows repeat a pattern."""
-    if not images:
-        return 0
-    whole, rest = divmod(images, sum(pattern))
-    return whole * len(pattern) + sum(1 for seen in [0, *accumulate(pattern)][:-1] if seen < rest)
-
-
-def _supervised_rows(batch_size: int, fraction: float) -> int:
+def _supervised_rows(batch_size: int, fraction: float, *, all_are: bool) -> int:
     rows = max(1, round(fraction * batch_size))
+    if rows == batch_size > 1 and all_are:
+        return batch_size // 2
     if rows >= batch_size:
         raise ConfigError(
             f"a batch of {batch_size} per worker cannot contain {rows} images with extra supervision and others, too; "

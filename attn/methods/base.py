@@ -66,6 +66,7 @@ class Supervision:
         batch_fraction: Share of each batch that is drawn from these images, for extra supervision alone.
         choice: How these images are chosen.
         ids: The images themselves, in place of a number of them.
+        first_epoch: The first epoch with extra supervision, from 0.
     """
 
     kind: Literal["masks", "boxes"]
@@ -73,6 +74,7 @@ class Supervision:
     batch_fraction: float
     choice: Literal["balanced", "random"] = "balanced"
     ids: tuple[str, ...] = ()
+    first_epoch: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class GainConfig(MethodConfig):
             where it has them. `random`: drawn uniformly, as in the paper.
         extra_ids: Ids of the images themselves, in place of `extra_images`.
         extra_fraction: Share of each batch that is drawn from these images, for extra supervision alone; for batches of
-            one image, of the batches.
+            one image, of the batches. Epochs without extra supervision have no such draws.
         extra_weight: ω_e of GAIN eq. 8, the weight of extra supervision.
         extra_map: Map that is compared with the mask: divided by its maximum, or raw.
     """
@@ -157,7 +157,12 @@ class Gain:
         if config.extra_supervision == "none":
             return None
         return Supervision(
-            config.extra_supervision, config.extra_images, config.extra_fraction, config.extra_choice, config.extra_ids
+            config.extra_supervision,
+            config.extra_images,
+            config.extra_fraction,
+            config.extra_choice,
+            config.extra_ids,
+            first_epoch=0 if config.warmup_extra else config.warmup_epochs,
         )
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:

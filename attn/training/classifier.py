@@ -117,8 +117,7 @@ def build_components(
         region_kind=supervision.kind if supervision else "masks",
         soft_labels=SoftLabels(open_maps(stored, source), MapSize(config.model)) if stored else None,
     )
-    fraction = supervision.batch_fraction if supervision else 0.0
-    sampler = build_sampler(config, source, rank=rank, world=world, supervised=supervised, fraction=fraction)
+    sampler = build_sampler(config, source, rank=rank, world=world, supervision=supervision, supervised=supervised)
     val_dataset, val_loader = _validation(config, rank, world, source, sources)
     torch.manual_seed(config.seed)
     network = config.model.build(source.classes, layers=method.layers)

@@ -15,6 +15,7 @@ from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 
 if TYPE_CHECKING:
+    from attn.methods.base import Supervision
     from attn.training.run_config import RunConfig
 
 SHOWN = 4
@@ -94,12 +95,19 @@ def overlap_notices(config: RunConfig, source: Source, validated: Source | None,
 
 
 def build_sampler(
-    config: RunConfig, source: Source, *, rank: int, world: int, supervised: Sequence[int] = (), fraction: float = 0.0
+    config: RunConfig,
+    source: Source,
+    *,
+    rank: int,
+    world: int,
+    supervision: Supervision | None = None,
+    supervised: Sequence[int] = (),
 ) -> BatchSampler:
     """The sampler of a worker's share of each micro-batch.
 
     Args:
-        supervised: Rows of the images that make up a `fraction` of each batch.
+        supervision: How images with extra supervision are drawn for it.
+        supervised: Indices of these images.
     """
     return BatchSampler(
         len(source.records),
@@ -109,6 +117,7 @@ def build_sampler(
         seed=config.seed,
         shuffle=config.training.shuffle,
         supervised=supervised,
-        batch_fraction=fraction,
+        batch_fraction=supervision.batch_fraction if supervision else 0.0,
+        supervised_from=supervision.first_epoch if supervision else 0,
         labels=[record.labels for record in source.records] if config.training.sampling == "balanced" else None,
     )

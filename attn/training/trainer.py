@@ -11,7 +11,7 @@ __all__ = ["Trainer", "TrainingCancelled"]
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from attn.methods.base import Progress, StepOutput
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.components import TrainingComponents
+from attn.training.length import Length
 from attn.training.pending import PendingStep
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.reporter import EpochRecord, Reporter, Scorer, StepRecord
 from attn.training.run_config import RunConfig
+from attn.training.running import Running
 from attn.training.update import Updater
 from attn.training.world import Fault, TrainingStopped, World, attempt
 from attn.wording import shorten
@@ -41,33 +43,6 @@ class TrainingCancelled(Exception):
     """The run was cancelled, and its checkpoint is written. Raised on all workers at the same step."""
 
 
-@dataclass
-class _Running:
-    """An epoch's sums so far; plain values, which a checkpoint within the epoch keeps.
-
-    Attributes:
-        counts: Steps that had each loss: a step may lack some.
-        count: Steps. Checkpoints of versions without `counts` have this alone.
-    """
-
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
-    skipped: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.counts = dict.fromkeys(self.sums, self.count) | self.counts
-
-    def add(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        return {name: total / self.counts[name] for name, total in self.sums.items()}
-
-
 class Trainer:
     """Trains one network by one method.
 
@@ -77,6 +52,9 @@ class Trainer:
 
     Attributes:
         selection: The best epoch so far, and for how long the scores have not improved.
+        length: The epochs and steps of the whole training, those before a restart among them.
+        length_notice: A message about a checkpoint of a run whose epochs had another number of steps.
+        epoch_end: The number of steps at the end of the epoch that is trained.
     """
 
     def __init__(
@@ -96,16 +74,14 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.updater = Updater(self.network, components.auxiliary, config, world)
         self.auxiliary = self.updater.auxiliary
-        self.position, self.running, self.cancelled = Position(), _Running(), False
+        self.position, self.running, self.cancelled = Position(), Running(), False
         self._pending: PendingStep | None = None
         self._late_fault: Fault | None = None
         self._lacks_batch = False
         self.selection, self.scorer = config.selection, scorer
-        self.batches_per_epoch = len(self.components.sampler)
-        accumulate = config.training.accumulate_steps
-        self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
-        self.total_steps = config.training.steps or self.steps_per_epoch * config.training.epochs
-        self.epochs = -(-self.total_steps // self.steps_per_epoch)
+        self.length = Length.of(config.training, components.sampler.batches_in)
+        self.length_notice: str | None = None
+        self.epoch_end = 0
         seed_everything(config.seed, world.rank, deterministic=config.training.deterministic)
 
     def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
@@ -132,7 +108,7 @@ class Trainer:
             self._train_epoch(epoch, reporter)
             losses = self.world.mean(self.running.means())
             skipped = tuple(dict.fromkeys(name for names in self.world.gather(self.running.skipped) for name in names))
-            self.running = _Running()
+            self.running = Running()
             metrics = {f"train/{name}": value for name, value in losses.items()}
             self._settle()
             if self.accumulator is not None:
@@ -144,6 +120,20 @@ class Trainer:
             if self.cancelled and not self.has_ended:
                 raise TrainingCancelled
         return metrics
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of the whole training."""
+        return self.length.epochs
+
+    @property
+    def total_steps(self) -> int:
+        """Number of optimiser steps of the whole training."""
+        return self.length.steps
+
+    def steps_in(self, epoch: int) -> int:
+        """Number of optimiser steps of a whole epoch."""
+        return -(-self.components.sampler.batches_in(epoch) // self.config.training.accumulate_steps)
 
     @property
     def has_ended(self) -> bool:
@@ -171,12 +161,17 @@ class Trainer:
         self.components.dataset.set_epoch(epoch)
         self.components.sampler.set_epoch(epoch)
         self.components.sampler.start(self.position.batch)
-        batches = self._batches(epoch)
+        count, accumulate = self.components.sampler.batches_in(epoch), self.config.training.accumulate_steps
+        left = -(-(count - self.position.batch) // accumulate)
+        self.epoch_end = min(self.position.step + left, self.total_steps)
+        if not left:  # the checkpoint is of an epoch that had more batches
+            return
+        batches = self._batches(epoch, count)
         following: Batch | Fault | None = self.world.all_or_raise(lambda: next(batches))
         clock, seen = time.monotonic(), 0
         kept = self.accumulator is not None and self.accumulator.wants(epoch)
-        while self.position.batch < self.batches_per_epoch and self.position.step < self.total_steps:
-            size = min(self.config.training.accumulate_steps, self.batches_per_epoch - self.position.batch)
+        while self.position.step < self.epoch_end:
+            size = min(accumulate, count - self.position.batch)
             fraction = self.position.step / self.total_steps
             factor = self.config.schedule.factor(fraction)
             self.updater.set_rate(factor)
@@ -187,7 +182,7 @@ class Trainer:
                 with self.updater.micro_batch(last=last):
                     output = attempt(partial(self._forward, batch, Progress(epoch, step.step, fraction, maps=kept)))
                     # Read ahead, while the device computes: a method may ask all workers, so each must have a batch.
-                    ends = last and (after.batch == self.batches_per_epoch or after.step == self.total_steps)
+                    ends = last and after.step == self.epoch_end
                     following = None if ends else attempt(lambda: next(batches))
                     lacks_batch = isinstance(following, Fault)
                     losses = self._checked(batch, output, step, reporter, lacks_batch=lacks_batch, last=last)
@@ -198,7 +193,7 @@ class Trainer:
             self.position, self._pending = after, step
             every = self.config.checkpoint.every_steps
             due = self.cancelled or (every and self.position.step % every == 0)
-            if due and after.batch < self.batches_per_epoch and after.step < self.total_steps:
+            if due and after.step < self.epoch_end:
                 self._finish_all(reporter)
                 self._save_within(epoch, reporter)
                 if self.cancelled:
@@ -259,7 +254,7 @@ class Trainer:
         if blocked:
             fault = self.world.first_fault(step.describe_fault(parts))
             raise TrainingStopped(fault or "a loss was not finite; the update was not made")
-        losses = _Running()
+        losses = Running()
         for values in parts:
             losses.add(values)
         self.running.add(losses.means())
@@ -275,11 +270,12 @@ class Trainer:
         if self.world.any(self._late_fault is not None):
             self.world.raise_fault(self._late_fault)
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """The remaining batches of the epoch, each with its batch of the second stream, if the method has one."""
+    def _batches(self, epoch: int, count: int) -> Iterator[Batch]:
+        """The remaining of the epoch's batches, each with its batch of the second stream, if the method has one."""
         batches, stream, first = iter(self.components.loader), self.components.source_batches, self.position.batch
         if stream is not None:
-            others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
+            before = sum(self.components.sampler.batches_in(earlier) for earlier in range(epoch))
+            others = stream.batches(before + first, count - first)
             batches = (replace(batch, source_batch=other) for batch, other in zip(batches, others, strict=True))
         weights = self.components.class_weights
         weights = None if weights is None else weights.to(self.world.device)
@@ -377,7 +373,11 @@ class Trainer:
         """Load a checkpoint, and return the values that all workers share."""
         position, shared, own = self.world.all_or_raise(lambda: self._read(folder))
         self.world.all_or_raise(lambda: self._take_over(folder, shared, own))
-        self.position, self.selection = position, self.selection.restored(shared)
+        length = Length.of(self.config.training, self.components.sampler.batches_in, position)
+        self.length_notice = length.notice(position) if length != self.length else None
+        self.length = length
+        self.position = replace(position, batch=min(position.batch, self.components.sampler.batches_in(position.epoch)))
+        self.selection = self.selection.restored(shared)
         return shared
 
     def _take_over(self, folder: Path, shared: dict[str, Any], own: dict[str, Any] | None) -> None:
@@ -386,7 +386,7 @@ class Trainer:
             self.updater.load(shared)
             if own is not None:
                 restore_random_state(own["random"])
-                self.running = _Running(**own["running"])
+                self.running = Running(**own["running"])
                 if own["buffers"] is not None:
                     self._take_buffers(own["buffers"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:

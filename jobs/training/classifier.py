@@ -14,6 +14,7 @@ from attn.data.source import Source
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
 from attn.training.classifier import build_components
+from attn.training.length import Length
 from attn.training.network_input import input_notices
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
@@ -42,7 +43,7 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     notices += input_notices(config.input, config.model.name)
     if config.method.variant in CROSS_ENTROPY and (text := one_label_notice(components.source)):
         notices.append(text)
-    notices += warmup_notices(config, _epochs(config, len(components.sampler)))
+    notices += warmup_notices(config, Length.of(config.training, components.sampler.batches_in).epochs)
     tell_notices(notices)
     if (supervision := components.method.supervision) is not None:
         images = sorted(components.dataset.supervised)
@@ -60,12 +61,6 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
         fields["store"] = map_store_uri(config, run.folder)
         run.store = create_store(fields["store"], config.store, config.input, components)
     return fields
-
-
-def _epochs(config: TrainConfig, batches: int) -> int:
-    """Number of epochs, of which `training.steps` may leave fewer or more than `training.epochs`."""
-    steps = config.training.steps
-    return config.training.epochs if steps is None else -(-steps // -(-batches // config.training.accumulate_steps))
 
 
 def prepare(run: TrainingRun[TrainConfig]) -> TrainConfig:

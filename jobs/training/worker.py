@@ -156,11 +156,12 @@ class RayReporter:
         self.steps, self.rate = self.steps + 1, record.images_per_second
         if self.last_record == 0.0:
             self.channel.mark_under_way()
+            if text := self.trainer.length_notice:
+                self.channel.put({"kind": "text", "text": f"notice: {text}"})
         if now - self.last_record >= RECORD_SECONDS:
             self.last_record = now
             self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
-        last = record.step % self.trainer.steps_per_epoch == 0 or record.step == record.steps
-        if last or record.step % self.config.tracking.log_every_steps == 0:
+        if record.step == self.trainer.epoch_end or record.step % self.config.tracking.log_every_steps == 0:
             self.tracker.log_metrics(
                 {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step
             )
@@ -183,7 +184,7 @@ class RayReporter:
             self._note_chance(record)
         if text := trainer.components.notice(record.epoch + 1, trainer.epochs):
             self.channel.put({"kind": "text", "text": f"notice: {text}"})
-        self._keep(record, whole=self.steps == trainer.steps_per_epoch)
+        self._keep(record, whole=self.steps == trainer.steps_in(record.epoch))
         speed = {} if self.rate is None else {"train/images_per_second": self.rate}
         with self._reported():
             self.tracker.log_metrics(record.metrics | speed | {"skipped": float(len(record.skipped))}, record.step)

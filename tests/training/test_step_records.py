@@ -19,7 +19,7 @@ def test_the_last_step_of_each_epoch_is_recorded(every: int, per_epoch: int, ste
     recorded: list[int] = []
     reporter: Any = SimpleNamespace(
         config=SimpleNamespace(tracking=SimpleNamespace(log_every_steps=every)),
-        trainer=SimpleNamespace(steps_per_epoch=per_epoch),
+        trainer=SimpleNamespace(length_notice=None, epoch_end=0),
         tracker=SimpleNamespace(log_metrics=lambda metrics, step: recorded.append(step)),
         channel=SimpleNamespace(mark_under_way=lambda: None, put=lambda record: None),
         steps=0,
@@ -28,5 +28,6 @@ def test_the_last_step_of_each_epoch_is_recorded(every: int, per_epoch: int, ste
     )
     for step in range(1, steps + 1):
         epoch = (step - 1) // per_epoch
+        reporter.trainer.epoch_end = min((epoch + 1) * per_epoch, steps)
         RayReporter.step(reporter, StepRecord(epoch, 9, step, steps, {"loss": 0.5}, 0.01, 4.0, 1.0))
     assert recorded == expected
