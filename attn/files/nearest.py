@@ -40,8 +40,9 @@ def nearest_file(path: str) -> str | None:
     except OSError:
         return None
     names = sorted(one for one in names if not one.startswith(".") or name.startswith("."))
-    same = [one for one in names if _stem(one) == _stem(name)]
-    near = difflib.get_close_matches(name, same or names, n=1, cutoff=0 if same else SIMILAR)
+    # Alike in what they are called: all configs are alike in their suffix.
+    stems = difflib.get_close_matches(_stem(name), {_stem(one) for one in names}, n=1, cutoff=SIMILAR)
+    near = difflib.get_close_matches(name, [one for one in names if _stem(one) in stems], n=1, cutoff=0)
     return os.path.join(folder, near[0]) if near else None
 
 

@@ -166,7 +166,7 @@ class Trainer:
         self.epoch_end = min(self.position.step + left, self.total_steps)
         if not left:  # the checkpoint is of an epoch that had more batches
             return
-        batches = self._batches(epoch, count)
+        batches = self._batches(epoch)
         following: Batch | Fault | None = self.world.all_or_raise(lambda: next(batches))
         clock, seen = time.monotonic(), 0
         kept = self.accumulator is not None and self.accumulator.wants(epoch)
@@ -270,12 +270,13 @@ class Trainer:
         if self.world.any(self._late_fault is not None):
             self.world.raise_fault(self._late_fault)
 
-    def _batches(self, epoch: int, count: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int) -> Iterator[Batch]:
         """The remaining of the epoch's batches, each with its batch of the second stream, if the method has one."""
         batches, stream, first = iter(self.components.loader), self.components.source_batches, self.position.batch
         if stream is not None:
-            before = sum(self.components.sampler.batches_in(earlier) for earlier in range(epoch))
-            others = stream.batches(before + first, count - first)
+            sampler = self.components.sampler
+            before = sum(sampler.batches_in(earlier) for earlier in range(epoch))
+            others = stream.batches(before + first, sampler.batches_in(epoch) - first)
             batches = (replace(batch, source_batch=other) for batch, other in zip(batches, others, strict=True))
         weights = self.components.class_weights
         weights = None if weights is None else weights.to(self.world.device)

@@ -27,10 +27,10 @@ def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         for group in optimizer.param_groups
     ]
     kind: Any = type(optimizer)
-    made: torch.optim.Optimizer = kind(groups, fused=True)
-    if isinstance(made, torch.optim.SGD):
-        made.register_step_pre_hook(_begin_momentum)
-    return made
+    faster: torch.optim.Optimizer = kind(groups, fused=True)
+    if isinstance(faster, torch.optim.SGD):
+        faster.register_step_pre_hook(_begin_momentum)
+    return faster
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:

@@ -143,13 +143,13 @@ def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
     with pytest.raises(StoreError, match="no store"):
         run(str(tmp_path / "elsewhere"), [])
     Path(grown.uri).parent.joinpath("config.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"store: it is not known which data .* \(add data=FILE, or data.source="):
+    with pytest.raises(ConfigError, match=r"store: it is not known which data .* or add data=FILE, or data.source="):
         run(grown.uri, ["images=2"])
     with pytest.raises(ConfigError, match=r"store: it is not known which data"):
         open_target(grown.uri, [])
     with pytest.raises(ConfigError) as caught:
         open_target(grown.uri, ["data=no.yaml", "threshlods=[0.2]"])
     assert [one.message.partition(" (")[0] for one in caught.value.faults] == [
-        "data = no.yaml cannot be read: No such file or directory", "threshlods is not a known field"
+        "data = no.yaml cannot be read: there is no such file", "threshlods is not a known field"
     ]  # fmt: skip
     assert len(run(grown.uri, ["images=2", *OVERRIDES]).pictures) == 1

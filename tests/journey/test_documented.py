@@ -20,7 +20,7 @@ from tests.journey.documented import dotted, fields_of_file, undocumented
         ("train gain data.on_error=skip", ["data.on_error"]),
         ("train gain method.no_such_field=1", ["method.no_such_field"]),
         ("models promote mine best", ["attn models promote with a name or path, a name or path"]),
-        ("predict a.jpg --model best --threshold 0.3", ["--threshold"]),
+        ("predict a.jpg --model best --probability 0.3", ["--probability"]),
         ("submit pipeline gain", ["attn submit with pipeline, a recipe"]),
     ],
 )

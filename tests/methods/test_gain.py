@@ -147,7 +147,7 @@ def test_what_it_asks_of_the_data_and_the_network() -> None:
     assert _gain().supervision is None
     assert _gain().layers == ()
     method = _gain(extra_supervision="boxes", extra_images=0.1, extra_fraction=0.5, layer="inner", map_kind="pixel")
-    assert method.supervision == Supervision("boxes", 0.1, 0.5)
+    assert method.supervision == Supervision("boxes", 0.1, 0.5, first_epoch=1)
     assert method.layers == ("inner",)
     assert (_gain().layer, method.layer) == ("last", "inner")
     assert method.map_kind == "pixel"

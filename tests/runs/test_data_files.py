@@ -106,7 +106,7 @@ def test_a_file_of_data_that_is_missing_is_one_fault_among_the_others(
     text: str, overrides: list[str], wrong: list[str]
 ) -> None:
     faults = told("my.yaml", *overrides, text=text, files={"mine.yaml": "recipe: gain\ndata: no.yaml\n"})
-    missing = [fault for fault in faults if "no.yaml cannot be read: No such file" in fault]
+    missing = [fault for fault in faults if "no.yaml cannot be read: there is no such file" in fault]
     others = sorted(fault.partition(": ")[2] for fault in faults if fault not in missing)
     assert len(missing) == 1, faults
     assert [one.startswith(name) for one, name in zip(others, sorted(wrong), strict=True)] == [True] * len(wrong), (

@@ -222,7 +222,7 @@ def test_a_sweeps_former_spelling_says_so_once(capsys: Any) -> None:
     ("text", "said"),
     [
         ("recipe: gian\n", "my.yaml:1: recipe = gian is neither a recipe nor a file (did you mean gain?"),
-        ("recipe: no.yaml\n", "my.yaml:1: recipe = no.yaml cannot be read: No such file"),
+        ("recipe: no.yaml\n", "my.yaml:1: recipe = no.yaml cannot be read: there is no such file"),
         ("recipe: 3\n", "my.yaml:1: recipe must be a text"),
         ("recipe: null\n", "my.yaml:1: recipe must be a text"),
         ("recipe: ..\n", "my.yaml:1: recipe = .. is neither a recipe nor a file"),
@@ -236,7 +236,7 @@ def test_a_sweeps_former_spelling_says_so_once(capsys: Any) -> None:
         ("kind: sweep\nrecipe: my.yaml\n", "my.yaml:2: recipe = my.yaml starts from itself"),
         ("kind: segment\nrecipe: gain\n", "my.yaml:2: recipe = gain is of kind train, not segment"),
         ("kind: trian\nrecipe: gain\n", "my.yaml:1: kind = 'trian' is not available"),
-        ("recipe: gain\ndata: no.yaml\n", "my.yaml:2: data = no.yaml cannot be read: No such file"),
+        ("recipe: gain\ndata: no.yaml\n", "my.yaml:2: data = no.yaml cannot be read: there is no such file"),
         ("recipe: gain\ndata: .\n", "my.yaml:2: data = . cannot be read: is a folder"),
         ("recipe: gain\ndata: 3\n", "my.yaml:2: data"),
         ("recipe: gain\ndata: null\n", "my.yaml:2: data"),

@@ -69,7 +69,7 @@ class NotFinite:
         return replace(output, maps=StepMaps(output.maps.maps * factor, batch.labels * 2 - 1))
 
 
-class Away(Accumulator):
+class Unreachable(Accumulator):
     """The object store does not answer in one of the calls."""
 
     def __init__(self, *arguments: Any, call: int) -> None:
@@ -90,7 +90,7 @@ def failing(folder: Path, bad: int, *overrides: str, away: bool = False) -> tupl
     components = build_components(config, rank=0, world=1)
     create_store(str(folder), config.store, config.input, components)
     made = (config.store, map_store.open(str(folder)), "run", world, 1)
-    trainer = Trainer(config, world, components, Away(*made, call=bad) if away else Accumulator(*made))
+    trainer = Trainer(config, world, components, Unreachable(*made, call=bad) if away else Accumulator(*made))
     if not away:
         object.__setattr__(components, "method", NotFinite(components.method, bad))
     written = Written()

@@ -59,7 +59,7 @@ def test_nothing_is_overwritten(attn: Any) -> None:
             "training.epoch is not a known field (did you mean training.epochs?)",
         ),
         (["gain", "my.yaml", "data.source=foldr"], "data.source = 'foldr' is not available"),
-        (["gain", "my.yaml", "--data", "no.yaml"], "data = no.yaml cannot be read: No such file"),
+        (["gain", "my.yaml", "--data", "no.yaml"], "data = no.yaml cannot be read: there is no such file"),
         (
             ["gain", "my.yaml", "--data", "p.yaml", "data.split=val"],
             "comes from a file, and fields of it are given",
