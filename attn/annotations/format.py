@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["AnnotationFormat", "Files", "Shapes", "json_bytes", "rounded"]
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class AnnotationFormat:
+class AnnotationFormat(ABC):
     """A file format of annotations.
 
     Attributes:
@@ -52,9 +53,9 @@ class AnnotationFormat:
     polygons: ClassVar[bool] = True
     flat: ClassVar[bool] = False
 
+    @abstractmethod
     def add(self, image: AnnotatedImage) -> Files:
         """The files of one image. Called once for each, in order."""
-        raise NotImplementedError
 
     def end(self) -> Files:
         """The files of the whole export, after the last image."""
