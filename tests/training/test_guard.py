@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from attn.methods.base import Progress, StepOutput
 from attn.models.eager_optimizers import SGD, Adam, AdamW
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
-from attn.training.checkpoint import Position
-from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.trainer import Trainer
 from attn.training.update import Updater, fused
 from attn.training.world import TrainingStopped, World
 from benchmarks.stand_in import DEVICE, StandInDevice
-from tests.training.kept import keep
+from tests.training.kept import Records
 from tests.training.two_workers import run_two
 
 HOST = torch.device("cpu")
@@ -46,29 +43,6 @@ ADVERSARIAL = (
     "method={name: attnbn, source: {source: scenes, count: 8, size: 32, seed: 1, objects: [1, 1], single_label: true}}"
 )
 State = dict[str, Tensor]
-
-
-class Records:
-    """Keeps what is reported, and checkpoints if there is a folder for them."""
-
-    def __init__(self, folder: Path | None = None, rank: int = 0) -> None:
-        self.folder, self.rank = folder, rank
-        self.steps, self.epochs, self.saved = list[int](), list[int](), list[str]()
-
-    def step(self, record: StepRecord) -> None:
-        self.steps.append(record.step)
-        assert math.isfinite(record.losses["loss"])
-
-    def cancelled(self) -> bool:
-        return False
-
-    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
-        self.epochs.append(record.epoch)
-
-    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
-        self.saved.append(f"{position.epoch}-{position.batch}")
-        if self.folder is not None:
-            keep(self.folder / self.saved[-1], self.rank, write)
 
 
 class Spoiling:

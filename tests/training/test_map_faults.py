@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from attn.methods.base import Progress, StepMaps, StepOutput
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.training.accumulation import Accumulator, create_store
-from attn.training.checkpoint import Position
-from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import TrainingStopped, World
+from tests.training.kept import Records
 
 STEPS = 4  # an epoch
 CONFIG = """
@@ -36,24 +34,6 @@ store: {accumulate: true, start_epoch: 0}
 training: {epochs: 1, batch_size: 4}
 tracking: {enabled: false}
 """
-
-
-class Written:
-    """Keeps what is reported."""
-
-    def __init__(self) -> None:
-        self.epochs, self.saved = list[int](), list[str]()
-
-    def step(self, record: StepRecord) -> None: ...
-
-    def cancelled(self) -> bool:
-        return False
-
-    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
-        self.epochs.append(record.epoch)
-
-    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
-        self.saved.append(f"{position.epoch}-{position.batch}")
 
 
 class NotFinite:
@@ -83,7 +63,7 @@ class Unreachable(Accumulator):
         super().add(batch, maps, epoch)
 
 
-def failing(folder: Path, bad: int, *overrides: str, away: bool = False) -> tuple[AttnError, Written]:
+def failing(folder: Path, bad: int, *overrides: str, away: bool = False) -> tuple[AttnError, Records]:
     """The error of a training in which the maps of a step, counted from 0, cannot be added, and what was written."""
     config, world = read_config(CONFIG, "config.yaml", list(overrides)), World(0, 1, torch.device("cpu"))
     assert isinstance(config, TrainConfig)
@@ -93,7 +73,7 @@ def failing(folder: Path, bad: int, *overrides: str, away: bool = False) -> tupl
     trainer = Trainer(config, world, components, Unreachable(*made, call=bad) if away else Accumulator(*made))
     if not away:
         object.__setattr__(components, "method", NotFinite(components.method, bad))
-    written = Written()
+    written = Records()
     with pytest.raises(AttnError) as raised:
         trainer.fit(written)
     return raised.value, written
