@@ -33,7 +33,7 @@ def integral_cross_entropy(
         multi_hot_BC: The present classes of each image.
         absent: `negative`: mean over all positions of all classes, with p = 0 for absent ones (published code).
             `constrain`: sum over all classes of their means over positions. `ignore`: this sum over the present
-            classes only (the paper's text).
+            classes only, those that have cumulative maps.
 
     Returns:
         Mean over images.
@@ -61,7 +61,7 @@ def integral_hybrid(
         multi_hot_BC: The present classes of each image.
         absent: `negative`: L₊ and L₋ are means over the positions of all classes together, with p = 0 for absent ones
             (published code). `constrain`: sum over all classes of each one's L₊ + L₋ (OAA eq. 9 as printed). `ignore`:
-            this sum over the present classes only (the paper's text).
+            this sum over the present classes only, those that have cumulative maps.
 
     Returns:
         Mean over images.

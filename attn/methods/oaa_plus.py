@@ -37,7 +37,8 @@ class OaaPlusConfig(MethodConfig):
         integral_loss: `hybrid` (OAA eq. 7-9), or `mce`: multi-label cross-entropy (OAA eq. 6), the paper's ablation.
         absent_classes: `negative`: absent classes are unattended everywhere, and means are over the positions of all
             classes together (published code). `constrain`: unattended too, but each class has means of its own, which
-            are added: the sum over all C of OAA eq. 9. `ignore`: only present classes are trained (the paper's text).
+            are added: the sum over all C of OAA eq. 9. `ignore`: that sum over the present
+            classes, which have stored maps.
         map_kind: Kind of map in evaluation. `cam`: the positive part of the class map (published code). `integral`: its
             sigmoid q, which also ranks positions with q below one half.
     """
