@@ -15,6 +15,8 @@ from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
 from attn.data.sources.coco import CocoConfig
 from attn.data.sources.folder import FolderConfig
+from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.look_alikes import LookAlikesConfig
 from attn.data.sources.manifest import ManifestConfig
 from attn.data.sources.voc import VocConfig
 from attn.data.transforms import InputConfig
@@ -44,10 +46,12 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     FolderConfig: ("mask_classes",),
     GainConfig: ("extra_choice", "extra_ids"),
     InputConfig: ("interpolation",),
+    LookAlikesConfig: ("annotation", "context_bias"),
     ManifestConfig: ("mask_classes", "negatives"),
     ModelConfig: ("factory",),
     SegmentationModelConfig: ("factory",),
     MapSettings: ("scales", "flip"),
+    ScenesConfig: ("annotation",),
     StoredMapSettings: ("refine",),
     ValidationConfig: ("maps",),
     VocConfig: ("classes", "negatives"),

@@ -14,7 +14,7 @@ from torchvision import datasets
 
 from attn.config.base import Config
 from attn.data.sample import Record
-from attn.data.scenes import FAMILIES, LOOK_ALIKES, telling_parts
+from attn.data.scenes import CONTEXTS, FAMILIES, LOOK_ALIKES, render
 from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import Caltech256Config, Cifar10Config, Cifar100Config, LookAlikesConfig
 from attn.errors import DataError
@@ -141,13 +141,51 @@ def test_look_alikes_have_one_class_each_and_show_its_mark() -> None:
     assert len(source.classes) == sum(map(len, FAMILIES.values())) == 9
     assert [len(record.labels) for record in source.records] == [1] * 60
     assert {record.labels[0] for record in source.records} == set(range(9))
-    settings = {"size": 48, "context_bias": 0.0, "objects": (1, 1), "plain_share": 0.0, "own_hue": 0.0}
+    marked = LookAlikesConfig(count=60, size=48, annotation="telling_parts").build()
     for index in range(10):
-        mark = telling_parts("train", index, classes=source.classes, **settings)  # pyright: ignore[reportArgumentType]
-        mask = source.load(index).mask
+        mark, mask = marked.load(index).mask, source.load(index).mask
+        assert mark is not None
         assert mask is not None
         assert 0 < np.count_nonzero(mark) < 0.4 * np.count_nonzero(mask)
         assert set(np.unique(mark)) == {0, source.records[index].labels[0] + 1}
+
+
+def test_the_telling_part_of_a_look_alike_is_its_mark_alone() -> None:
+    whole, marked = (
+        LookAlikesConfig(count=20, size=48, annotation=kind).build() for kind in ("objects", "telling_parts")
+    )
+    for index, (record, marked_record) in enumerate(zip(whole.records, marked.records, strict=True)):
+        example, marked_example = whole.load(index), marked.load(index)
+        assert np.array_equal(example.image, marked_example.image)
+        assert example.mask is not None
+        assert marked_example.mask is not None
+        assert marked_record.labels == record.labels
+        ((label, (left, top, right, bottom)),) = marked_record.boxes
+        rows, columns = np.nonzero(marked_example.mask == label + 1)
+        assert (left, top, right, bottom) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (example.mask[rows, columns] == label + 1).all()
+
+
+def test_full_bias_gives_each_look_alike_a_background_of_its_own_in_training_alone() -> None:
+    pair = ("bird_crest", "bird_tail")
+
+    def contexts(split: str, bias: float) -> dict[str, set[str]]:
+        scenes = [
+            render(split, index, size=32, context_bias=bias, objects=1, classes=pair, plain_share=0.0)
+            for index in range(60)
+        ]
+        assert all(len(scene.labels) == 1 for scene in scenes)
+        return {name: {scene.context for scene in scenes if scene.labels == (name,)} for name in pair}
+
+    for split in ("train", "val"):
+        first, second = contexts(split, 1.0).values()
+        assert len(first) == len(second) == 1
+        assert first != second
+    for found in (contexts("test", 1.0), contexts("train", 0.0)):
+        assert found["bird_crest"] == found["bird_tail"] == set(CONTEXTS)
+    image = LookAlikesConfig(count=1, size=32, classes=pair, context_bias=1).build().load(0).image
+    scene = render("train", 0, size=32, context_bias=1, objects=1, classes=pair, plain_share=0, own_hue=0)
+    assert np.array_equal(image, scene.image)
 
 
 def test_look_alikes_with_several_objects_are_not_exclusive() -> None:

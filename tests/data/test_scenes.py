@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attn.data.scenes import CLASSES, CONTEXTS, HOME, SPLITS, Scene, class_palette, render, telling_parts
+from attn.data.scenes import CLASSES, CONTEXTS, HOME, SPLITS, Scene, class_palette, render
 
 COUNT = 60
 
@@ -111,7 +111,8 @@ def test_labelled_objects_are_visible(split_scenes: tuple[str, list[Scene]]) -> 
 def test_telling_part_is_a_small_piece_of_its_object() -> None:
     shares: dict[str, list[float]] = {name: [] for name in CLASSES}
     for index in range(150):
-        scene, parts = render("test", index, seed=2), telling_parts("test", index, seed=2)
+        scene = render("test", index, seed=2)
+        parts = scene.part_mask
         assert np.all((parts == 0) | (parts == scene.mask))
         for name in scene.labels:
             value = CLASSES.index(name) + 1
@@ -124,8 +125,10 @@ def test_telling_part_is_a_small_piece_of_its_object() -> None:
 
 def test_plain_objects_have_no_telling_part() -> None:
     for index in range(10):
-        assert not telling_parts("test", index, seed=2, plain_share=1.0).any()
-        assert telling_parts("test", index, seed=2, plain_share=0.0, objects=1).any()
+        plain = render("test", index, seed=2, plain_share=1.0)
+        assert not plain.part_mask.any()
+        assert not plain.part_boxes
+        assert render("test", index, seed=2, plain_share=0.0, objects=1).part_mask.any()
 
 
 def test_full_bias_ties_classes_to_their_homes() -> None:

@@ -5,7 +5,7 @@ Labels, masks, boxes, saliency, discriminative ("telling") parts and context of 
 
 from attn.data.scenes.look_alikes import FAMILIES, LOOK_ALIKES
 from attn.data.scenes.palette import class_palette
-from attn.data.scenes.scene import Scene, render, telling_parts
+from attn.data.scenes.scene import Scene, render
 from attn.data.scenes.splits import CLASSES, CONTEXTS, HOME, SPLITS
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "Scene",
     "class_palette",
     "render",
-    "telling_parts",
 ]

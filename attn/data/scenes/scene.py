@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Scene", "render", "telling_parts"]
+__all__ = ["Scene", "render"]
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import numpy as np
 from attn.data.scenes.backgrounds import BACKGROUNDS, Stage
 from attn.data.scenes.look_alikes import LOOK_ALIKES
 from attn.data.scenes.objects import HUES, OBJECTS
-from attn.data.scenes.splits import CLASSES, HOME, SPLITS, Cast, draw_cast
+from attn.data.scenes.splits import CLASSES, HOMES, SPLITS, Cast, draw_cast
 from attn.data.scenes.sprite import Sprite
 
 DRAWN = OBJECTS | LOOK_ALIKES
@@ -28,6 +28,9 @@ REACH = 1.25
 
 _TRIES = 8
 
+Box = tuple[int, int, int, int]
+"""(left, top, right, bottom) in pixels, half-open."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -37,9 +40,32 @@ class Scene:
     image: np.ndarray  # uint8 (H, W, 3) RGB
     labels: tuple[str, ...]  # visible classes, sorted by class index
     mask: np.ndarray  # uint8 (H, W): 0 background, class index + 1
-    boxes: dict[str, list[tuple[int, int, int, int]]]  # by class: xyxy, half-open, of each object's visible part
+    boxes: dict[str, list[Box]]  # by class, of each object's visible part
+    part_mask: np.ndarray  # uint8 (H, W): telling parts, like `mask`
+    part_boxes: dict[str, list[Box]]  # by class, of each object's visible telling part
     saliency: np.ndarray  # uint8 (H, W): 255 inside objects, 0 elsewhere
     context: str  # name of the background
+
+
+class _Truth:
+    """A mask, and by class the boxes of its pieces."""
+
+    def __init__(self, size: int) -> None:
+        self.mask = np.zeros((size, size), np.uint8)
+        self.boxes: dict[str, list[Box]] = {}
+
+    def add(self, name: str, pixels: np.ndarray, classes: tuple[str, ...]) -> None:
+        """Add the pixels of an object of the class, with a box around them, if there are any."""
+        rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+        if rows.size:
+            self.mask[pixels] = classes.index(name) + 1
+            box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+            self.boxes.setdefault(name, []).append(box)
+
+    def ordered(self, classes: tuple[str, ...]) -> _Truth:
+        """This truth, with its boxes in the order of the classes."""
+        self.boxes = {name: self.boxes[name] for name in classes if name in self.boxes}
+        return self
 
 
 @dataclass(frozen=True)
@@ -79,36 +105,6 @@ def render(
     Raises:
         ValueError: An argument is out of range.
     """
-    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[0]
-
-
-def telling_parts(
-    split: str,
-    index: int,
-    *,
-    seed: int = 0,
-    size: int = 96,
-    context_bias: float = 0.7,
-    objects: int | tuple[int, int] = (1, 2),
-    classes: tuple[str, ...] = CLASSES,
-    plain_share: float = 0.1,
-    own_hue: float = 1.0,
-) -> np.ndarray:
-    """The telling parts of the scene that `render` returns for the same arguments: uint8 (H, W), like its mask."""
-    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[1]
-
-
-def _compose(
-    split: str,
-    index: int,
-    seed: int,
-    size: int,
-    context_bias: float,
-    objects: int | tuple[int, int],
-    classes: tuple[str, ...],
-    plain_share: float,
-    own_hue: float,
-) -> tuple[Scene, np.ndarray]:
     span = _check(split, index, size, context_bias, objects, classes, plain_share, own_hue)
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     cast = draw_cast(split, rng, classes=classes, context_bias=context_bias, objects=span)
@@ -117,18 +113,18 @@ def _compose(
     for item in placed:
         _lay(stage, item)
     image = cv2.resize(stage.canvas, (size, size), interpolation=cv2.INTER_AREA)
-    mask, parts, boxes = _truth(placed, classes, size)
-    labels = tuple(name for name in classes if name in boxes)
-    scene = Scene(
+    whole, parts = _truth(placed, classes, size)
+    return Scene(
         image_id=f"{split}-{index:06d}",
         image=_expose(rng, image),
-        labels=labels,
-        mask=mask,
-        boxes={name: boxes[name] for name in labels},
-        saliency=np.where(mask > 0, 255, 0).astype(np.uint8),
+        labels=tuple(name for name in classes if name in whole.boxes),
+        mask=whole.mask,
+        boxes=whole.boxes,
+        part_mask=parts.mask,
+        part_boxes=parts.boxes,
+        saliency=np.where(whole.mask > 0, 255, 0).astype(np.uint8),
         context=cast.context,
     )
-    return scene, parts
 
 
 def _check(
@@ -155,8 +151,8 @@ def _check(
     unknown = [name for name in classes if name not in DRAWN]
     if unknown or not classes or len(set(classes)) != len(classes):
         raise ValueError(f"classes are {classes}; name some of {', '.join(DRAWN)}, each once")
-    if split in SPLITS[3:] and not any(name in HOME for name in classes):
-        raise ValueError(f"split {split} needs a class that has a context: one of {', '.join(HOME)}")
+    if split in SPLITS[3:] and not any(name in HOMES for name in classes):
+        raise ValueError(f"split {split} needs a class that has a context: one of {', '.join(HOMES)}")
     low, high = (objects, objects) if isinstance(objects, int) else objects
     if not 1 <= low <= high:
         raise ValueError(f"objects is {objects}; give a number from 1 on, or a pair (least, greatest)")
@@ -277,27 +273,18 @@ def _marks_show(placed: list[_Placed]) -> bool:
     return True
 
 
-def _truth(
-    placed: list[_Placed], classes: tuple[str, ...], size: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, list[tuple[int, int, int, int]]]]:
-    """Mask, telling parts and boxes. A pixel belongs to the object, or background, that covers most of it."""
-    mask, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
-    boxes: dict[str, list[tuple[int, int, int, int]]] = {}
+def _truth(placed: list[_Placed], classes: tuple[str, ...], size: int) -> tuple[_Truth, _Truth]:
+    """Truth of objects and of telling parts. A pixel belongs to the object, or background, that covers most of it."""
+    whole, parts = _Truth(size), _Truth(size)
     if not placed:
-        return mask, parts, boxes
+        return whole, parts
     seen = np.stack(_visible(placed))
     owner = np.argmax(np.concatenate([1.0 - seen.sum(0, keepdims=True), seen]), axis=0)
     for number, item in enumerate(placed, start=1):
         own = owner == number
-        rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-        if not rows.size:
-            continue
-        value = classes.index(item.name) + 1
-        mask[own] = value
-        parts[own & (_onto(item.sprite.part, item.sprite, size) >= 0.5)] = value
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        boxes.setdefault(item.name, []).append(box)
-    return mask, parts, boxes
+        whole.add(item.name, own, classes)
+        parts.add(item.name, own & (_onto(item.sprite.part, item.sprite, size) >= 0.5), classes)
+    return whole.ordered(classes), parts.ordered(classes)
 
 
 def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASSES", "CONTEXTS", "HOME", "SPLITS", "Cast", "draw_cast"]
+__all__ = ["CLASSES", "CONTEXTS", "HOME", "HOMES", "SPLITS", "Cast", "draw_cast"]
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from attn.data.scenes.backgrounds import BACKGROUNDS
+from attn.data.scenes.look_alikes import LOOK_ALIKES
 from attn.data.scenes.objects import OBJECTS
 
 CLASSES: tuple[str, ...] = tuple(OBJECTS)
@@ -17,6 +18,9 @@ CONTEXTS: tuple[str, ...] = tuple(BACKGROUNDS)
 
 HOME: dict[str, str] = {"boat": "water", "plane": "sky", "sheep": "meadow", "cow": "meadow"}
 """The home of a class, its usual context in biased splits; other classes have none."""
+
+HOMES: dict[str, str] = HOME | {name: CONTEXTS[index % len(CONTEXTS)] for index, name in enumerate(LOOK_ALIKES)}
+"""The same, and the homes of look-alikes: those of a family differ."""
 
 EMPTY_SHARE = 0.35
 """Fraction of the scenes of `context_without_object` without any object."""
@@ -49,7 +53,7 @@ def draw_cast(
     """Draw context and classes.
 
     train, val: with probability `context_bias` the main class is in its home (a class without a home, in a context that
-        is no class's home), with other classes that may be there; else as in test.
+        is no class's home, if there is one), with other classes that may be there; else as in test.
     test: classes and context are independent.
     object_without_context: the main class has a home, but no object of the scene is in its home.
     context_without_object: the context is the home of a class that is absent; some scenes are empty.
@@ -62,7 +66,7 @@ def draw_cast(
         objects: Minimum and maximum number of objects.
     """
     count = int(rng.integers(objects[0], objects[1] + 1))
-    at_home = {name: HOME[name] for name in classes if name in HOME}
+    at_home = {name: HOMES[name] for name in classes if name in HOMES}
     homes = tuple(context for context in CONTEXTS if context in at_home.values())
     if split == "object_without_context":
         main = _choose(rng, tuple(at_home))
@@ -76,10 +80,10 @@ def draw_cast(
     if split == "test" or rng.random() >= context_bias:
         return Cast(_choose(rng, CONTEXTS), _fill(rng, (main,), classes, count))
     free = tuple(name for name in CONTEXTS if name not in homes)
-    context = at_home[main] if main in at_home else _choose(rng, free)
+    context = at_home[main] if main in at_home else _choose(rng, free or CONTEXTS)
     residents = tuple(name for name in classes if at_home.get(name, context) == context)
     return Cast(context, _fill(rng, (main,), residents, count))
 
 
 def _strangers(classes: tuple[str, ...], context: str) -> tuple[str, ...]:
-    return tuple(name for name in classes if HOME.get(name) != context)
+    return tuple(name for name in classes if HOMES.get(name) != context)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["ScenesConfig", "ScenesSource"]
+__all__ = ["Annotation", "ScenesConfig", "ScenesSource"]
 
 import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from attn.data.sample import Example, Record
@@ -17,6 +18,7 @@ from attn.errors import DataError
 
 COUNTS = {"train": 600}
 OTHER_COUNT = 200
+Annotation = Literal["objects", "telling_parts"]
 
 
 class ScenesConfig(SourceConfig):
@@ -32,6 +34,8 @@ class ScenesConfig(SourceConfig):
         plain_share: Fraction of objects without their discriminative part.
         own_hue: Fraction of objects with a body in the hue of their class, which reveals the class, too.
         classes: Classes to use, in this order.
+        annotation: What masks and boxes mark: whole `objects`, or their `telling_parts`, which `plain_share` of the
+            objects lack. Saliency is of objects.
     """
 
     source: Literal["scenes"] = "scenes"
@@ -43,6 +47,7 @@ class ScenesConfig(SourceConfig):
     plain_share: float = Field(default=0.1, ge=0, le=1)
     own_hue: float = Field(default=1.0, ge=0, le=1)
     classes: tuple[str, ...] = CLASSES
+    annotation: Annotation = "objects"
 
     def open(self) -> ScenesSource:
         """Render the split, about 2 ms per scene; cached in the process.
@@ -56,7 +61,7 @@ class ScenesConfig(SourceConfig):
 
 
 class ScenesSource:
-    """The scenes of one split in memory, about five bytes per pixel. A pickled copy in a worker renders them again.
+    """The scenes of one split in memory, about six bytes per pixel. A pickled copy in a worker renders them again.
 
     Args:
         exclusive: See `Source`.
@@ -70,7 +75,7 @@ class ScenesSource:
             self._scenes = {index: self._render(index) for index in range(count)}
         except ValueError as error:
             raise DataError(f"data: {error}") from None
-        self.records: Sequence[Record] = tuple(_record(scene, config.classes) for scene in self._scenes.values())
+        self.records: Sequence[Record] = tuple(_record(scene, config) for scene in self._scenes.values())
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         if index not in self._scenes:
@@ -79,7 +84,7 @@ class ScenesSource:
         return Example(
             self.records[index],
             scene.image,
-            mask=scene.mask if mask else None,
+            mask=_marked(scene, self.config)[0] if mask else None,
             saliency=scene.saliency if saliency else None,
         )
 
@@ -110,8 +115,14 @@ def _rendered(config: str) -> ScenesSource:
     return ScenesSource(ScenesConfig.model_validate_json(config))
 
 
-def _record(scene: Scene, classes: tuple[str, ...]) -> Record:
-    boxes = [(classes.index(name), box) for name in scene.labels for box in scene.boxes[name]]
+def _marked(scene: Scene, config: ScenesConfig) -> tuple[np.ndarray, dict[str, list[tuple[int, int, int, int]]]]:
+    """The mask and the boxes that a scene is annotated with."""
+    return (scene.mask, scene.boxes) if config.annotation == "objects" else (scene.part_mask, scene.part_boxes)
+
+
+def _record(scene: Scene, config: ScenesConfig) -> Record:
+    classes, (_, marked) = config.classes, _marked(scene, config)
+    boxes = [(classes.index(name), box) for name, of_class in marked.items() for box in of_class]
     return Record(
         image_id=scene.image_id,
         labels=tuple(sorted(classes.index(name) for name in scene.labels)),
