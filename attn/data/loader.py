@@ -17,10 +17,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
+from attn.config.base import is_remote
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch, collate
 from attn.data.sampler import Key
 from attn.data.shared_memory import HINT, PREFETCH, describe_shared_memory
+from attn.data.source import map_in_threads
 from attn.errors import AttnError, DataError
 from attn.files.patience import longest_wait
 
@@ -138,10 +140,16 @@ class _Batches:
 
     def __getitems__(self, keys: Sequence[Key | int]) -> Batch | AttnError:
         try:
-            batch = collate([self.dataset[key] for key in keys])
+            # An image of an object store takes many times longer to arrive than to decode.
+            load = map_in_threads if any(map(self._is_remote, keys)) else map
+            batch = collate(list(load(self.dataset.__getitem__, keys)))
             return batch if get_worker_info() is None else _shared(batch)
         except AttnError as error:
             return error
+
+    def _is_remote(self, key: Key | int) -> bool:
+        image = self.dataset.source.records[key if isinstance(key, int) else key[1]].image
+        return image is not None and is_remote(image)
 
 
 def _shared(batch: Batch) -> Batch:

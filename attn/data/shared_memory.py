@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HINT", "PREFETCH", "check_shared_memory", "describe_shared_memory"]
+__all__ = ["HINT", "PREFETCH", "check_shared_memory", "describe_shared_memory", "loaders_that_fit"]
 
 import os
 import shutil
@@ -31,16 +31,26 @@ def check_shared_memory(images: int, size: int | tuple[int, int], workers: int, 
     Raises:
         DataError: They do not fit.
     """
-    if workers == 0 or not os.path.isdir(DEVICE):
-        return
-    height, width = (size, size) if isinstance(size, int) else size
-    needed = sharers * (workers * PREFETCH + 1) * images * 3 * height * width * 4
-    free = shutil.disk_usage(DEVICE).free
-    if needed > free:
+    if loaders_that_fit(images, size, workers, sharers=sharers) < workers:
+        needed, free = _needed(images, size, workers, sharers), shutil.disk_usage(DEVICE).free
         raise DataError(
             f"cluster.data_workers={workers} needs up to {-(-needed // MIB)} MiB for images in {DEVICE}, which has "
             f"{free // MIB} MiB free: {HINT}"
         )
+
+
+def loaders_that_fit(images: int, size: int | tuple[int, int], most: int, *, sharers: int = 1) -> int:
+    """How many worker processes, at most `most`, have room for their batches; see `check_shared_memory`."""
+    if most == 0 or not os.path.isdir(DEVICE):
+        return most
+    free = shutil.disk_usage(DEVICE).free
+    return next((count for count in range(most, 0, -1) if _needed(images, size, count, sharers) <= free), 0)
+
+
+def _needed(images: int, size: int | tuple[int, int], workers: int, sharers: int) -> int:
+    """Bytes of shared memory."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return sharers * (workers * PREFETCH + 1) * images * 3 * height * width * 4
 
 
 def describe_shared_memory() -> str:

@@ -84,7 +84,7 @@ def build_components(
     grid = size if method.at_input else network.grid(size)
     dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
     sampler = build_sampler(config, source, rank=rank, world=world)
-    loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
+    loader = build_loader(dataset, sampler, workers=config.cluster.loaders)
     return SegmenterComponents(
         source, dataset, sampler, loader, method, network, config, build_validation(config, source, sources)
     )
@@ -104,4 +104,4 @@ def crf_processes(config: SegmentConfig, world: int) -> int:
         threads = torch.get_num_threads()
         return threads if threads > 1 else 0
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    return max(1, spare_cores() // here - 1 - config.cluster.data_workers)
+    return max(1, spare_cores() // here - 1 - config.cluster.loaders)

@@ -122,7 +122,7 @@ def build_components(
     torch.manual_seed(config.seed)
     network = config.model.build(source.classes, layers=method.layers)
     check_rectified(network, method, smallest_input(config.input))
-    loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
+    loader = build_loader(dataset, sampler, workers=config.cluster.loaders)
     components = ClassifierComponents(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader, config,
         source_batches=_source_batches(config, rank, world, source, sources),
@@ -157,7 +157,7 @@ def _source_batches(
         world=world,
         seed=config.seed,
         shuffle=config.training.shuffle,
-        workers=config.cluster.data_workers,
+        workers=config.cluster.loaders,
     )
 
 
@@ -171,4 +171,4 @@ def _validation(
     # Images that keep their aspect differ in size, and only equal ones make a batch.
     size = 1 if config.input.resize == "short_side" else max(1, config.training.batch_size // world)
     batches = shards(len(dataset), size, rank=rank, world=world)
-    return dataset, build_loader(dataset, batches, workers=config.cluster.data_workers)
+    return dataset, build_loader(dataset, batches, workers=config.cluster.loaders)

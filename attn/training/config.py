@@ -14,6 +14,8 @@ from attn.files.patience import DEFAULT_PATIENCE_SECONDS
 from attn.maps.settings import MapSettings
 from attn.training.selection import EarlyStoppingConfig
 
+LOADERS_OF_A_GPU = 4
+
 
 class TrainingConfig(Config):
     """The training loop.
@@ -26,7 +28,8 @@ class TrainingConfig(Config):
         clip_norm: Largest norm of the gradient; a larger gradient is scaled down.
         precision: Of the forward and backward pass; weights stay in float32.
         channels_last: Memory layout of images and weights; faster for most networks.
-        deterministic: Use deterministic operations only where PyTorch has them.
+        deterministic: Use reproducible operations wherever PyTorch has them. `auto`: on CPUs, not on GPUs, where they
+            are slower; without them two runs of one config differ by rounding.
         shuffle: Visit the images in a new order every epoch.
         class_weights: Weights of the classification loss. `balanced`: all classes count equally, and of each class the
             images with it as much as those without; by the labels of the training split.
@@ -42,7 +45,7 @@ class TrainingConfig(Config):
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = True
-    deterministic: bool = True
+    deterministic: bool | Literal["auto"] = "auto"
     shuffle: bool = True
     class_weights: Literal["balanced"] | None = None
     sampling: Literal["uniform", "balanced"] = "uniform"
@@ -56,6 +59,10 @@ class TrainingConfig(Config):
                 "much: set one of them"
             )
         return self
+
+    def is_deterministic(self, device: str) -> bool:
+        """Whether training on a device of a type (`cpu`, `cuda`) uses reproducible operations."""
+        return device == "cpu" if self.deterministic == "auto" else self.deterministic
 
 
 class ValidationConfig(Config):
@@ -132,7 +139,8 @@ class ClusterConfig(Config):
             memory must hold both.
         threads: Threads of each CPU worker; chosen from the cores where it is not given. More threads than cores cost a
             factor of ten.
-        data_workers: Processes that load data, for each worker; 0: the worker loads its own.
+        data_workers: Processes that load data, for each worker; 0: the worker loads its own. `auto`: 4 beside a GPU,
+            fewer where cores or shared memory do not suffice; none on CPUs.
         max_failures: How often a run whose worker died starts again from its newest checkpoint.
         start_timeout: Seconds that the cluster has to start all workers.
         storage_patience: Seconds that each process waits for an object store that does not answer. After that its
@@ -143,7 +151,17 @@ class ClusterConfig(Config):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     gpus_per_worker: float = Field(default=1.0, gt=0, le=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
-    data_workers: int = Field(default=0, ge=0, le=256)
+    data_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     max_failures: int = Field(default=3, ge=0)
     start_timeout: float = Field(default=300.0, gt=0)
     storage_patience: float = Field(default=DEFAULT_PATIENCE_SECONDS, ge=0, le=86_400)
+
+    @property
+    def loaders(self) -> int:
+        """Processes that load data for a worker; none for `auto`, which a worker with a GPU replaces by a number."""
+        return 0 if self.data_workers == "auto" else self.data_workers
+
+    @property
+    def gpu_loaders(self) -> int:
+        """The most processes that load data for a worker with a GPU."""
+        return LOADERS_OF_A_GPU if self.data_workers == "auto" else self.data_workers

@@ -102,7 +102,7 @@ def _share(
     own = range(world.rank, len(dataset), world.size)
     size = 1 if config.input.resize == "short_side" else IMAGES  # only equal inputs make a batch
     batches = [own[start : start + size] for start in range(0, len(own), size)]
-    loader = build_loader(dataset, batches, workers=config.cluster.data_workers if batches else 0)
+    loader = build_loader(dataset, batches, workers=config.cluster.loaders if batches else 0)
     network.expose(method.layer)
     try:
         with torch.random.fork_rng(devices=[]):

@@ -14,6 +14,7 @@ from attn.data.sample import Batch
 from attn.methods.base import StepMaps, StepOutput
 from attn.models.host_copy import HostCopy
 from attn.training.accumulation import Accumulator
+from attn.training.pace import Pace
 
 
 @dataclass
@@ -32,13 +33,14 @@ class PendingStep:
     Attributes:
         epoch, step: Counted from 0.
         lr: `optimizer.lr` by the schedule.
-        rate: See `end`.
+        rate, waiting: Images per second and share of the time spent waiting for data, of this worker; see `end`.
     """
 
     epoch: int
     step: int
     lr: float
     rate: float = 0.0
+    waiting: float = 0.0
     _parts: list[_Part] = field(default_factory=list)
     _losses: list[Tensor] = field(default_factory=list)
     _copy: HostCopy | None = None
@@ -55,14 +57,14 @@ class PendingStep:
         self._losses.append(losses)
         return ~losses.isfinite().all()
 
-    def end(self, blocked: Tensor, rate: float) -> None:
+    def end(self, blocked: Tensor, pace: Pace) -> None:
         """Begin to copy what the host reads.
 
         Args:
             blocked: bool scalar: whether the update was left out.
-            rate: Images per second of this worker, in the epoch up to this step.
+            pace: Of the epoch up to this step.
         """
-        self.rate = rate
+        self.rate, self.waiting = pace.speed()
         self._copy = HostCopy(torch.cat([*self._losses, blocked.double()[None]]))
         self._losses.clear()
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step: its losses (rank 0's share of the batch), `optimizer.lr` by the schedule, its place."""
+    """One optimiser step: its losses (rank 0's share of the batch), `optimizer.lr` by the schedule, its place.
+
+    Attributes:
+        images_per_second: Of all workers, in the epoch so far.
+        waiting: Share of that time, in [0, 1], in which rank 0 waited for data.
+    """
 
     epoch: int
     epochs: int
@@ -27,6 +32,7 @@ class StepRecord:
     lr: float
     images_per_second: float
     seconds_left: float
+    waiting: float
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ["Trainer", "TrainingCancelled"]
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,6 +26,7 @@ from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.components import TrainingComponents
 from attn.training.length import Length
+from attn.training.pace import Pace
 from attn.training.pending import PendingStep
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.reporter import EpochRecord, Reporter, Scorer, StepRecord
@@ -82,7 +82,7 @@ class Trainer:
         self.length = Length.of(config.training, components.sampler.batches_in)
         self.length_notice: str | None = None
         self.epoch_end = 0
-        seed_everything(config.seed, world.rank, deterministic=config.training.deterministic)
+        seed_everything(config.seed, world.rank, deterministic=config.training.is_deterministic(world.device.type))
 
     def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
         """Train to the last epoch, or to the one after which `training.early_stopping` ends the training.
@@ -168,7 +168,7 @@ class Trainer:
             return
         batches = self._batches(epoch)
         following: Batch | Fault | None = self.world.all_or_raise(lambda: next(batches))
-        clock, seen = time.monotonic(), 0
+        pace = Pace()
         kept = self.accumulator is not None and self.accumulator.wants(epoch)
         while self.position.step < self.epoch_end:
             size = min(accumulate, count - self.position.batch)
@@ -183,13 +183,13 @@ class Trainer:
                     output = attempt(partial(self._forward, batch, Progress(epoch, step.step, fraction, maps=kept)))
                     # Read ahead, while the device computes: a method may ask all workers, so each must have a batch.
                     ends = last and after.step == self.epoch_end
-                    following = None if ends else attempt(lambda: next(batches))
+                    following = None if ends else pace.wait(lambda: attempt(lambda: next(batches)))
                     lacks_batch = isinstance(following, Fault)
                     losses = self._checked(batch, output, step, reporter, lacks_batch=lacks_batch, last=last)
                     self.updater.backward(losses, size)
-                seen += len(batch.image_ids)
+                pace.count(len(batch.image_ids))
             self.updater.step()
-            step.end(self.updater.blocked, seen / max(time.monotonic() - clock, 1e-9))
+            step.end(self.updater.blocked, pace)
             self.position, self._pending = after, step
             every = self.config.checkpoint.every_steps
             due = self.cancelled or (every and self.position.step % every == 0)
@@ -311,7 +311,8 @@ class Trainer:
             return
         rate = step.rate * self.world.size
         left = (self.total_steps - step.step - 1) * self.config.training.batch_size / rate
-        reporter.step(StepRecord(step.epoch, self.epochs, step.step + 1, self.total_steps, losses, step.lr, rate, left))
+        place = (step.epoch, self.epochs, step.step + 1, self.total_steps)
+        reporter.step(StepRecord(*place, losses, step.lr, rate, left, step.waiting))
 
     def _settle(self) -> None:
         """Average the workers' running statistics, and refuse a network that has diverged."""

@@ -199,7 +199,7 @@ def threads_of(cluster: ClusterConfig, capacity: Capacity) -> int:
         return cluster.threads
     gpus = cluster.gpus_per_worker if uses_gpus(cluster, capacity.machines) else 0
     threads = most_threads(capacity.machines_for(cluster.workers, gpus), cluster.workers, gpus)
-    return min(threads, 1 + cluster.data_workers) if gpus else threads
+    return min(threads, 1 + cluster.gpu_loaders) if gpus else threads
 
 
 def most_threads(machines: Sequence[Machine], workers: int, gpus: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOT_INPUTS", "changed_fields", "changed_work", "is_input"]
+__all__ = ["NOT_INPUTS", "as_before", "changed_fields", "changed_work", "is_input"]
 
 import contextlib
 import copy
@@ -19,6 +19,8 @@ NOT_INPUTS = frozenset({"root", "tracking", "record_in_training"})
 """Fields that say where results are written."""
 MEANS = frozenset({"device", "data_workers", "tasks"})
 """Fields that say by which means a result is computed."""
+EARLIER_DEFAULTS = (("training", "deterministic", True), ("cluster", "data_workers", 0))
+"""Section, field and default of an earlier version, where the default now is `auto`: on a CPU they are the same."""
 SPELLINGS = ("model", "target")
 """Fields of `RunState` that name a model; its weights say which it is."""
 
@@ -33,8 +35,18 @@ def changed_fields(config: Config, there: Mapping[str, Any]) -> list[str]:
     earlier = dict(there)
     with contextlib.suppress(ConfigError):
         earlier = parse_config(type(config), Document(copy.deepcopy(earlier))).model_dump(mode="json")
-    new, old = flattened(config.model_dump(mode="json")), flattened(earlier)
+    new, old = flattened(as_before(config.model_dump(mode="json"))), flattened(as_before(earlier))
     return [name for name in {**new, **old} if name != "root" and new.get(name) != old.get(name)]
+
+
+def as_before(values: dict[str, Any]) -> dict[str, Any]:
+    """A config's plain values, with the defaults of an earlier version where the default now is `auto`."""
+    result = dict(values)
+    for section, field, default in EARLIER_DEFAULTS:
+        fields = result.get(section)
+        if isinstance(fields, dict) and fields.get(field) == "auto":
+            result[section] = fields | {field: default}
+    return result
 
 
 def changed_work(work: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

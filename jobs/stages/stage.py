@@ -34,7 +34,7 @@ from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
-from jobs.runs.same_run import NOT_INPUTS
+from jobs.runs.same_run import NOT_INPUTS, as_before
 from jobs.stages.outputs import PipelineOutputs, StageOutputs
 
 ADDED: Mapping[type[Config], tuple[str, ...]] = {
@@ -103,8 +103,11 @@ class Stage(Protocol):
 
 
 def config_inputs(config: Config, exclude: Set[str] = NOT_INPUTS) -> dict[str, Any]:
-    """A config as plain values, without fields that are no inputs, and without those of `ADDED` at their defaults."""
-    values = config.model_dump(mode="json", exclude=set(exclude))
+    """A config as plain values, as version 0.1 has them: without fields of `ADDED` at their defaults.
+
+    Fields that are no inputs are left out as well.
+    """
+    values = as_before(config.model_dump(mode="json", exclude=set(exclude)))
     _drop_added(config, values)
     return values
 

@@ -18,7 +18,7 @@ import torch
 
 from attn import store as map_store
 from attn.data.names import file_stem
-from attn.data.shared_memory import check_shared_memory
+from attn.data.shared_memory import check_shared_memory, loaders_that_fit
 from attn.display import figure
 from attn.errors import AttnError, RunError, StorageAwayError
 from attn.files.patience import patience_of, set_patience, tell_by
@@ -70,7 +70,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         tell_by(lambda text: Channel(loop["run_id"]).put({"kind": "text", "text": text}))
     try:
         hosts = world.gather(platform.node())
-        world.all_or_raise(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
+        config = world.all_or_raise(lambda: with_loaders(config, world, loop["threads"], hosts.count(platform.node())))
         _say(world, loop, "loading data")
         components = world.all_or_raise(lambda: build_components(config, rank=world.rank, world=world.size))
         accumulator = world.all_or_raise(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
@@ -100,9 +100,24 @@ def _say(world: World, loop: dict[str, Any], phase: str) -> None:
         Channel(loop["run_id"]).put({"kind": "phase", "text": phase})
 
 
-def _check_shared_memory(config: RunConfig, world: World, sharers: int) -> None:
+def with_loaders(config: RunConfig, world: World, threads: int, sharers: int) -> RunConfig:
+    """The config with a number in place of `cluster.data_workers=auto`.
+
+    Args:
+        threads: Threads of the worker. Beside a GPU one of them drives it, and the others may load images.
+        sharers: Workers on this machine, which share its memory.
+
+    Raises:
+        DataError: A number that the config itself gives does not fit into shared memory.
+    """
     images = config.training.batch_size // (world.size * config.training.accumulate_steps)
-    check_shared_memory(images, config.input.size, config.cluster.data_workers, sharers=sharers)
+    count = config.cluster.loaders
+    if config.cluster.data_workers != "auto":
+        check_shared_memory(images, config.input.size, count, sharers=sharers)
+    elif world.device.type == "cuda":
+        most = min(config.cluster.gpu_loaders, threads - 1)
+        count = loaders_that_fit(images, config.input.size, most, sharers=sharers)
+    return config.model_copy(update={"cluster": config.cluster.model_copy(update={"data_workers": count})})
 
 
 def accumulator_of(
@@ -143,7 +158,7 @@ class RayReporter:
         self.preview = trainer.components.previewer(count) if world.rank == 0 and count else None
         self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
         self.accumulator, self.trainer = trainer.accumulator, trainer
-        self.rate: float | None = None  # images per second of this epoch so far
+        self.speed: dict[str, float] = {}  # of this epoch so far
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         self.attempt = 1
         if world.rank == 0:
@@ -153,7 +168,8 @@ class RayReporter:
 
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()
-        self.steps, self.rate = self.steps + 1, record.images_per_second
+        self.steps += 1
+        self.speed = {"train/images_per_second": record.images_per_second, "train/waiting_for_data": record.waiting}
         if self.last_record == 0.0:
             self.channel.mark_under_way()
             if text := self.trainer.length_notice:
@@ -185,9 +201,8 @@ class RayReporter:
         if text := trainer.components.notice(record.epoch + 1, trainer.epochs):
             self.channel.put({"kind": "text", "text": f"notice: {text}"})
         self._keep(record, whole=self.steps == trainer.steps_in(record.epoch))
-        speed = {} if self.rate is None else {"train/images_per_second": self.rate}
         with self._reported():
-            self.tracker.log_metrics(record.metrics | speed | {"skipped": float(len(record.skipped))}, record.step)
+            self.tracker.log_metrics(record.metrics | self.speed | {"skipped": float(len(record.skipped))}, record.step)
             for name, picture in self._previews():
                 self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
                 self.tracker.log_preview(name, picture.pixels, record.epoch + 1)

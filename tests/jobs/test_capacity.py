@@ -72,7 +72,7 @@ def test_runs_ask_for_what_a_session_can_have(ray_up: None) -> None:
     assert sum(machine.cores for machine in here.up) == ray.cluster_resources()["CPU"]
     with described((8, 1, 4), (16, 0, 2)):
         assert cluster_capacity().to_come == (*[WITH_GPU] * 4, *[Machine(0, 16)] * 2)
-        assert plan_resources(ClusterConfig(workers=4)) == Resources(True, 1, {"CPU": 1, "GPU": 1})
+        assert plan_resources(ClusterConfig(workers=4)) == Resources(True, 5, {"CPU": 5, "GPU": 1})
         assert plan_resources(ClusterConfig(workers=8, gpus_per_worker=0.5)).per_worker["GPU"] == 0.5
         assert plan_resources(ClusterConfig(workers=4, device="cpu")) == Resources(False, 8, {"CPU": 8})
         assert RayCrfPool().size == ray.cluster_resources()["CPU"], "images wait for cores that are up"
@@ -140,7 +140,9 @@ def test_places(machines: list[Machine], cores: int, gpus: float, expected: int)
 @pytest.mark.parametrize(
     ("cluster", "machines", "expected"),
     [
-        ({"workers": 4}, [HEAD, *[WITH_GPU] * 4], (True, 1)),
+        ({"workers": 4}, [HEAD, *[WITH_GPU] * 4], (True, 5)),
+        ({"workers": 4}, [HEAD, *[Machine(1, 3)] * 4], (True, 3)),
+        ({"workers": 4, "data_workers": 0}, [HEAD, *[WITH_GPU] * 4], (True, 1)),
         ({"workers": 4, "data_workers": 4}, [HEAD, *[WITH_GPU] * 4], (True, 5)),
         ({"workers": 4, "data_workers": 40}, [HEAD, *[WITH_GPU] * 4], (True, 8)),
         ({"workers": 4, "device": "cpu"}, [HEAD, *[WITH_GPU] * 4], (False, 8)),
@@ -214,7 +216,7 @@ def test_a_run_waits_for_machines_that_nobody_has_named(
     [
         ([Machine(0, 4), Machine(1, 64)], {"workers": 4, "device": "cpu"}, 16),
         ([Machine(0, 8), Machine(1, 64)], {"workers": 8}, 8),
-        ([Machine(0, 4), Machine(1, 64)], {"workers": 1}, 1),
+        ([Machine(0, 4), Machine(1, 64)], {"workers": 1}, 5),
         ([Machine(4, 64)], {"workers": 4, "data_workers": 20}, 16),
     ],
 )

@@ -71,6 +71,7 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainRes
     assert record.info.status == "FINISHED"
     assert record.data.params["method"] == "gain"
     assert record.data.metrics["train/images_per_second"] > 0
+    assert 0 < record.data.metrics["train/waiting_for_data"] < 1
     assert "val/mean_ap" in record.data.metrics
     inputs: Any = record.inputs
     (data,) = inputs.dataset_inputs

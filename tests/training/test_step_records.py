@@ -23,11 +23,11 @@ def test_the_last_step_of_each_epoch_is_recorded(every: int, per_epoch: int, ste
         tracker=SimpleNamespace(log_metrics=lambda metrics, step: recorded.append(step)),
         channel=SimpleNamespace(mark_under_way=lambda: None, put=lambda record: None),
         steps=0,
-        rate=None,
+        speed={},
         last_record=0.0,
     )
     for step in range(1, steps + 1):
         epoch = (step - 1) // per_epoch
         reporter.trainer.epoch_end = min((epoch + 1) * per_epoch, steps)
-        RayReporter.step(reporter, StepRecord(epoch, 9, step, steps, {"loss": 0.5}, 0.01, 4.0, 1.0))
+        RayReporter.step(reporter, StepRecord(epoch, 9, step, steps, {"loss": 0.5}, 0.01, 4.0, 1.0, 0.25))
     assert recorded == expected
