@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["configs_in", "faults_of", "location_of", "member_of"]
 
 import difflib
+import itertools
 import json
 import re
 import types
@@ -24,6 +25,10 @@ MAX_FAULTS = 100
 """Maximum number of faults in a message; looking for misspelled names takes time."""
 SHOWN = 200
 """Maximum characters of a wrong value in a message."""
+NEAR, FAR = 0.5, 0.75
+"""Least likeness, 0 to 1, of a name that may be meant: in the same section, and elsewhere."""
+MOST_MEMBERS = 4
+"""Members of a family that a hint names."""
 
 
 def configs_in(annotation: Any) -> list[type[BaseModel]]:
@@ -62,18 +67,15 @@ def _section_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseMode
     return sections[0] if len(sections) == 1 else None
 
 
-def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
-    """One full path for every field name in the tree."""
-    member = member_of(kind, values)
-    results: dict[str, str] = {}
-    for name, info in member.model_fields.items() if member else ():
-        inner = values.get(name) if isinstance(values, dict) else None
+def _field_paths(kind: type[BaseModel], values: Any, prefix: Path = ()) -> list[Path]:
+    """The paths of all fields in the tree, those of a section before those of the sections in it."""
+    member, inner = member_of(kind, values), list[Path]()
+    fields = member.model_fields if member else {}
+    for name, info in fields.items():
+        value = values.get(name) if isinstance(values, dict) else None
         for option in configs_in(info.annotation):
-            results.update(
-                {k: v for k, v in _field_paths(option, inner, f"{prefix}{name}.").items() if k not in results}
-            )
-        results[name] = f"{prefix}{name}"
-    return results
+            inner += _field_paths(option, value, (*prefix, name))
+    return [*((*prefix, name) for name in fields), *inner]
 
 
 def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> tuple[Path, Path | None]:
@@ -175,19 +177,7 @@ def _names(message: str, value: str) -> bool:
 def _fault(kind: type[Config], document: Document, path: Path, details: ErrorDetails) -> Fault:
     where, name, what = document.location(path), ".".join(path), details["type"]
     if what == "extra_forbidden":
-        owner = _class_at(kind, document.values, path[:-1])
-        near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
-        paths = _field_paths(kind, document.values)
-        far = difflib.get_close_matches(path[-1], list(paths), n=1, cutoff=0.75)
-        if path == ("base",):
-            hint = "did you mean recipe?"  # `base` was a sweep's word for it
-        elif near:
-            hint = f"did you mean {'.'.join((*path[:-1], near[0]))}?"
-        elif far:
-            hint = f"did you mean {paths[far[0]]}?"
-        else:
-            hint = f"known here: {', '.join(owner.model_fields)}" if owner else ""
-        return Fault(where, f"{name} is not a known field", hint)
+        return Fault(where, f"{name} is not a known field", _meant(kind, document.values, path))
     if what in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         context = details.get("ctx", {})
         options = str(context.get("expected_tags") or context.get("expected") or "").replace("'", "")
@@ -195,7 +185,10 @@ def _fault(kind: type[Config], document: Document, path: Path, details: ErrorDet
         if what == "union_tag_not_found":
             family = _section_at(kind, document.values, path)
             tag, members = (family.tag, family.members) if family and issubclass(family, Variant) else ("name", {})
-            return Fault(where, f"{name}.{tag} is missing", f"one of {', '.join(members)}")
+            hints = [f"one of {', '.join(members)}"]
+            for key in details["input"] if isinstance(details["input"], dict) else ():
+                hints += filter(None, [_of_other_member(kind, document.values, (*path, str(key)))])
+            return Fault(where, f"{name}.{tag} is missing", "; ".join(hints))
         if what == "union_tag_invalid":
             name += "." + str(context.get("discriminator", "")).strip("'")
             where = document.location((*path, name.rsplit(".", 1)[-1]))
@@ -213,6 +206,58 @@ def _fault(kind: type[Config], document: Document, path: Path, details: ErrorDet
     if isinstance(given, dict) or not path:
         return Fault(location_of(document, path, message), f"{name}: {message}" if name else message, hint)
     return Fault(where, f"{name} = {_quoted(given)} {message}", hint)
+
+
+def _meant(kind: type[BaseModel], values: Any, path: Path) -> str:
+    """A hint that names the field which a path that leads to none may mean; without one, the fields that are there."""
+    if path == ("base",):
+        return "did you mean recipe?"  # `base` was a sweep's word for it
+    name, section = path[-1], path[:-1]
+    fields = list(_fields(_class_at(kind, values, section)))
+    near = difflib.get_close_matches(name, fields, n=1, cutoff=NEAR)
+    other = _of_other_member(kind, values, path, better_than=_likeness(name, near[0]) if near else 0.0)
+    if other or near:
+        return other or f"did you mean {'.'.join((*section, near[0]))}?"
+    paths = [one for one in _field_paths(kind, values) if _likeness(name, one[-1]) >= FAR]
+    if paths:
+        nearest = max(paths, key=lambda one: (_shared(one, path), _likeness(name, one[-1])))
+        return f"did you mean {'.'.join(nearest)}?"
+    return f"known here: {', '.join(fields)}" if fields else ""
+
+
+def _of_other_member(kind: type[BaseModel], values: Any, path: Path, better_than: float = 0.0) -> str:
+    """A hint that a field belongs to other members of its section's family than the one that is chosen.
+
+    Args:
+        path: Of the field, which may be misspelled.
+        better_than: Likeness of the nearest field of the member that is chosen.
+    """
+    *section, name = path
+    family = _section_at(kind, values, tuple(section))
+    if family is None or not issubclass(family, Variant) or family.tag in family.model_fields:
+        return ""
+    alike = {field: _likeness(name, field) for member in family.members.values() for field in member.model_fields}
+    field = max(alike, key=lambda one: alike[one])
+    if alike[field] < FAR or alike[field] <= better_than:
+        return ""
+    owners = [tag for tag, member in family.members.items() if field in member.model_fields]
+    if len(owners) == len(family.members):
+        return "" if field == name else f"did you mean {'.'.join((*section, field))}?"
+    named = " or ".join(owners) if len(owners) <= MOST_MEMBERS else ", ".join([*owners[:MOST_MEMBERS], "..."])
+    chosen = _at(values, (*section, family.tag))
+    full, selector = ".".join((*section, field)), ".".join((*section, family.tag))
+    here = "" if chosen is None else f", and {selector} is {_shorten(str(chosen))}"
+    head = f"{full} is" if field == name else f"did you mean {full}? It is"
+    return f"{head} a field of {selector}={named}{here}"
+
+
+def _shared(a: Path, b: Path) -> int:
+    """How many names two paths begin with in common."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def _likeness(a: str, b: str) -> float:
+    return difflib.SequenceMatcher(None, b, a).ratio()
 
 
 def _quoted(value: Any) -> str:

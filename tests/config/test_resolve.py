@@ -97,7 +97,8 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
     config = resolve(Top, TEXT, "r.yaml", ["data.source=folder", "data.root=/x"])
     assert config.data == Folder(root="/x")
     assert faults(TEXT, "data.source=folder", "data.root=/x", "data.bias=1") == [
-        "override 'data.bias=1': data.bias is not a known field (known here: split, source, root, year)"
+        "override 'data.bias=1': data.bias is not a known field "
+        "(data.bias is a field of data.source=scenes, and data.source is folder)"
     ]
 
 
