@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import override_of
+from attn.config.unused import unused_notices
 from attn.data.names import file_stem
 from attn.display import percent
 from attn.errors import TrackingError
@@ -36,6 +37,7 @@ from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import DEFAULT_ROOT, RunFolder, new_run_id
 from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
 from jobs.scoring.training_record import add_to_training
+from jobs.training.notices import tell_notices
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,6 +113,7 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
     """As `run`, and the images that were drawn with their maps."""
     clock = time.monotonic() - target.load_seconds
     config = target.config
+    tell_notices(unused_notices(config))
     folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
     described = target.described
     named = {name: described.get(name) for name in ("model", "weights", "maps", "version")}

@@ -16,6 +16,7 @@ from typing import Any, Self
 from attn import progress, store
 from attn.config.document import dump_values, parse_override, read_document
 from attn.config.resolve import resolve
+from attn.config.unused import unused_notices
 from attn.data.source_cache import SourceCache
 from attn.errors import ConfigError, Fault
 from attn.models.bundle import Bundle
@@ -32,6 +33,7 @@ from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
 from jobs.runs.open_model import model_lookup, with_run_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.found_store import find_store, store_config
+from jobs.training.notices import tell_notices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,7 @@ def run(
         return _refine(job, run_id, address, sources or SourceCache())
     clock = time.monotonic() - job.load_seconds
     model, bundle, config = job.model, job.bundle, job.config
+    tell_notices(unused_notices(config))
     work = MapsWork.of(bundle, config, sources or SourceCache())
     folder = RunFolder(config.root, run_id or new_run_id("maps"))
     described = {"model": model, "target": model, "weights": bundle.sha256}

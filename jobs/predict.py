@@ -15,6 +15,7 @@ from typing import Any
 
 from attn import progress
 from attn.config.base import is_remote
+from attn.config.unused import unused_notices
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
 from attn.files.nearest import nearest_file
@@ -32,6 +33,7 @@ from attn.training.allocator import keep_freed_memory
 from attn.wording import counted
 from jobs.runs.about import maps_words
 from jobs.runs.open_model import model_lookup
+from jobs.training.notices import tell_notices
 
 LOOKUP = re.compile(r"(root|tracking\.\w+)=")
 OF_MAPS = re.compile(r"maps(\.\w+)*=")
@@ -76,6 +78,7 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
     """
     started = time.monotonic()
     keep_freed_memory()
+    tell_notices(unused_notices(config))
     images = find_images(text for text in arguments if not LOOKUP.match(text))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attn import progress
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
+from attn.config.unused import unused_notices
 from attn.data.classes import check_classes
 from attn.data.names import file_stem
 from attn.data.source_cache import SourceCache
@@ -38,6 +39,7 @@ from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_dat
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.plain_scores import PlainScores, is_other_data
 from jobs.scoring.training_record import add_to_training
+from jobs.training.notices import tell_notices
 from jobs.training.segmenter import CUES
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ def run(
     """
     clock = time.monotonic() - job.load_seconds
     model, segmenter, config, voc_submission = job.model, job.segmenter, job.config, job.voc_submission
+    tell_notices(unused_notices(config))
     source = (sources or SourceCache()).get(config.data, labels=False)
     check_classes(segmenter.classes, source.classes)
     if not source.records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["BelowRoot", "Config", "FieldError", "Location", "Variant", "is_remote", "local_path"]
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote
 
@@ -47,6 +47,13 @@ class Config(BaseModel):
             value = getattr(self, name)
             if isinstance(value, Config):
                 yield from value.missing_files(f"{prefix}{name}.")
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        """Fields that have no effect, by the field with a value that makes them so; see `attn.config.unused`.
+
+        Names may be dotted, and name a whole section.
+        """
+        return {}
 
     def lacking(self) -> tuple[str, str] | None:
         """What this machine lacks to do what the config says, as `needs ...`, and a hint; None: nothing.

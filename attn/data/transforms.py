@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -100,6 +101,10 @@ class InputConfig(Config):
         if not all(0 <= value <= 1 for value in self.mean) or not all(value > 0 for value in self.std):
             raise ValueError("mean must be in [0, 1] and std above 0: they are for channels scaled to [0, 1]")
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        part = () if self.resize in ("crop", "random_part") else ("crop_area", "crop_aspect")
+        return {"resize": (*part, *(() if self.resize == "scaled_crop" else ("crop_scale",)))}
 
 
 def sufficient_side(config: InputConfig) -> int | None:

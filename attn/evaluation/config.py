@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ScoringConfig"]
 
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -45,3 +46,8 @@ class ScoringConfig(SaliencySettings):
         if self.faithfulness is not None and not self.maps:
             raise ValueError("faithfulness is of maps, and maps=false makes none: set maps=true, or faithfulness=null")
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        if not self.maps:
+            return {"maps": ("layer", "thresholds", "claim", "pointing_tolerance", "saliency", "saliency_threshold")}
+        return {"saliency": ("saliency_threshold",)} if self.saliency == "none" else {}

@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -67,6 +67,9 @@ class FaithfulnessConfig(Config):
     insertion: Baseline = "blur"
     deletion: Baseline = "mean"
     blur: float = Field(default=5 / 224, gt=0, le=0.25)
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if "blur" in (self.insertion, self.deletion) else {"insertion": ("blur",)}
 
     def describe(self, score: str) -> Perturbation:
         """How one of the two scores is taken, for its protocol."""

@@ -6,6 +6,7 @@ __all__ = ["AFTER_LAST_PYTHON", "OAA_CRF", "SEC_CRF", "CrfConfig", "CrfError", "
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,14 @@ class CrfConfig(Config):
     bilateral_rgb: float = Field(default=4.0, gt=0)
     gaussian_weight: float = Field(default=1.0, ge=0)
     gaussian_xy: float = Field(default=3.0, gt=0)
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.bilateral_weight == 0:
+            unused["bilateral_weight"] = ("bilateral_xy", "bilateral_rgb")
+        if self.gaussian_weight == 0:
+            unused["gaussian_weight"] = ("gaussian_xy",)
+        return unused
 
     def lacking(self) -> tuple[str, str] | None:
         if (fault := crf_fault()) is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 __all__ = ["AttnBN", "AttnBNConfig"]
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -77,6 +78,15 @@ class AttnBNConfig(MethodConfig):
                 "method.source.root=... method.source.saliency=... method.source.single_label=true"
             )
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        terms = {
+            "source": ("source", "source_batch_size"),
+            "attention": ("attention_weight", "weight_gradient"),
+            "adversarial": ("adversarial_weight", "discriminator_lr", "discriminator_betas"),
+        }
+        unused = tuple(name for term, names in terms.items() if term not in self.losses for name in names)
+        return {"losses": unused} if unused else {}
 
     @property
     def source_stream(self) -> SourceStream | None:

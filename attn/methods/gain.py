@@ -13,6 +13,7 @@ from __future__ import annotations
 
 __all__ = ["Gain", "GainConfig"]
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -103,6 +104,21 @@ class GainConfig(MethodConfig):
                 f"extra_weight=0 disables extra_supervision={kind}: set extra_weight above 0, or extra_supervision=none"
             )
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        mining = ("mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer")
+        extra = ("extra_images", "extra_choice", "extra_ids", "extra_fraction", "extra_weight", "extra_map")
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.alpha == 0:
+            neither = ("weight_gradient", "warmup_epochs") if self.extra_supervision == "none" else ()
+            unused["alpha"] = (*mining, *neither)
+        if self.extra_supervision == "none":
+            unused["extra_supervision"] = (*extra, "warmup_extra")
+        elif self.extra_ids:
+            unused["extra_ids"] = ("extra_images",)
+        if self.warmup_epochs == 0 and self.extra_supervision != "none":
+            unused["warmup_epochs"] = ("warmup_extra",)
+        return unused
 
     def least_images(self, images: int, source_images: int) -> int:
         # The second pass has one image for each (image, class) pair.

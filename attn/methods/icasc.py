@@ -12,7 +12,7 @@ from __future__ import annotations
 
 __all__ = ["Icasc", "IcascConfig"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -73,6 +73,9 @@ class IcascConfig(MethodConfig):
                 "set one of them above 0, or method.name=grad_cam"
             )
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.consistency else {"consistency": ("alpha",)}
 
     @property
     def weighs_classes(self) -> bool:

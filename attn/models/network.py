@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["ModelConfig", "Network"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Literal, Self
 
@@ -79,6 +79,15 @@ class ModelConfig(Config):
         if self.weights == "imagenet" and self.head == "fc" and self.fc_width != 4096:
             raise ValueError(f"imagenet weights need fc_width=4096, not {self.fc_width}: set it, or weights=null")
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        unused: dict[str, tuple[str, ...]] = {}
+        fully_connected = () if self.head == "fc" else ("fc_width", "fc_dropout")
+        if names := (*fully_connected, *(() if self.head == "conv" else ("head_width",))):
+            unused["head"] = names
+        if self.head == "conv" and not self.head_convolutions:
+            unused["head_convolutions"] = ("head_width",)
+        return unused
 
     def missing_files(self, prefix: str = "") -> Iterator[Fault]:
         yield from super().missing_files(prefix)

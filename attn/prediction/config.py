@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["WITHOUT_CRF", "ImagePredictConfig"]
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -39,3 +40,6 @@ class ImagePredictConfig(Config):
     crf: bool | None = None
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
     device: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.classes is None else {"classes": ("probability",)}

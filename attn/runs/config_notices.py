@@ -8,6 +8,7 @@ import contextlib
 from typing import Any
 
 from attn.config.base import Config
+from attn.config.unused import unused_notices
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, Tpe
@@ -30,10 +31,18 @@ def config_notices(loaded: Any, *, files: bool = True) -> list[str]:
         files: Also of files that are not there; for a run on another machine they need not be here.
     """
     if isinstance(loaded, LoadedSweep):
-        notices = _without_effect(loaded)
+        notices = [*unused_notices(loaded.config), *_without_effect(loaded)]
         with contextlib.suppress(ConfigError):  # values that no trial may have together
-            notices += config_notices(trial_config(loaded.base, _shortest(loaded.config.space)), files=files)
+            trial = trial_config(loaded.base, _shortest(loaded.config.space))
+            # The objective may be a score of the maps that validation makes, which checkpoint.best does not say.
+            notices += unused_notices(trial, searched={*loaded.config.space, "checkpoint.best"})
+            notices += _of_config(trial, files=files)
         return notices
+    unused = unused_notices(loaded) if isinstance(loaded, Config) else []
+    return unused + _of_config(loaded, files=files)
+
+
+def _of_config(loaded: Any, *, files: bool) -> list[str]:
     if isinstance(loaded, ComposedConfig):
         trainings = loaded.trainings().items()
         notices = [text for name, config in trainings for text in _of_training(config, f"{name}.")]

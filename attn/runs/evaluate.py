@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["EvaluateModelConfig", "EvaluateStoreConfig"]
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -41,6 +42,9 @@ class EvaluateModelConfig(ModelLookup):
     record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"
     panels: int = Field(default=8, ge=0, le=200)
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.evaluation.maps else {"evaluation.maps": ("map_kind", "maps")}
 
 
 class EvaluateStoreConfig(ModelLookup):

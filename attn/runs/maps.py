@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput", "StoredMapsConfig", "of_maps"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -77,6 +77,9 @@ class MapsConfig(MapSettings, ModelLookup):
     data_workers: int = Field(default=0, ge=0, le=256)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     tasks: int | None = Field(default=None, ge=1, le=4096)
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {"classes": ("probability",)} if self.classes == "labels" else {}
 
 
 class StoredMapsConfig(ModelLookup):

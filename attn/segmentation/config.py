@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SegmentPredictConfig", "RetrainConfig", "SegmentConfig"]
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -179,3 +180,6 @@ class SegmentPredictConfig(ModelLookup):
     processes: int | None = Field(default=None, ge=0, le=1024)
     record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.inference.crf else {"inference.crf": ("processes",)}

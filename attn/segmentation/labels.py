@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["CUES_FILE", "CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -86,6 +86,18 @@ class CueLabels(LabelsConfig, SaliencySettings):
         if self.threshold == "saliency_agreement" and self.saliency == "none":
             raise ValueError("threshold=saliency_agreement needs saliency, which is none: set saliency=u2netp")
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.threshold == "fixed":
+            unused["threshold"] = ("saliency_threshold",)
+        else:
+            unused["threshold"] = ("rule.foreground",)
+        if self.saliency == "none":
+            unused["saliency"] = ("rule.background",)
+        elif self.saliency != "given":
+            unused["saliency"] = ("rule.background_map",)
+        return unused
 
 
 class FileLabels(LabelsConfig):

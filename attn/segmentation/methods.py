@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["CrossEntropyConfig", "DsrgConfig", "SecConfig", "SegmentationMethod", "SegmentationMethodConfig"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -127,6 +127,14 @@ class SecConfig(CrfMethodConfig):
     expand_weight: NonNegativeFloat = 1.0
     decay_present: Annotated[float, Field(gt=0, le=1)] = 0.996
     decay_background: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        unused: dict[str, tuple[str, ...]] = {}
+        if self.boundary_weight == 0:
+            unused["boundary_weight"] = ("crf",)
+        if self.expand_weight == 0:
+            unused["expand_weight"] = ("decay_present", "decay_background")
+        return unused
 
     def build(self, refinement: Refinement) -> SegmentationMethod:
         return Sec(self, refinement)

@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput"]
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Literal, Self
@@ -86,6 +86,9 @@ class SegmentationModelConfig(Config):
                 "set hidden=1024 or another divisor, or weights=null"
             )
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {"hidden": ("dropout",)} if self.hidden is None else {}
 
     def missing_files(self, prefix: str = "") -> Iterator[Fault]:
         yield from super().missing_files(prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["TrackingConfig", "default_tracking", "fault_of_alias", "fault_of_name", "fault_of_uri"]
 
 import re
+from collections.abc import Mapping
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
@@ -78,6 +79,9 @@ class TrackingConfig(Config):
         if self.register_as is not None and (fault := fault_of_name(self.register_as)):
             raise ValueError(f"register_as={self.register_as!r} {fault}")
         return self
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {} if self.enabled else {"enabled": ("register_as", "alias")}
 
 
 def default_tracking(**values: Any) -> TrackingConfig:

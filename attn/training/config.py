@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["CheckpointConfig", "ClusterConfig", "StoreConfig", "TrainingConfig", "ValidationConfig"]
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -85,6 +86,9 @@ class ValidationConfig(Config):
     maps: MapSettings = MapSettings()
     allow_overlap: bool = False
 
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {"split": ("every_epochs", "average_precision", "maps", "allow_overlap")} if self.split is None else {}
+
 
 class CheckpointConfig(Config):
     """Checkpoints, from which a restart continues: after every epoch and, if given, every so many steps within it.
@@ -127,6 +131,10 @@ class StoreConfig(Config):
     start_epoch: int = Field(default=1, ge=0)
     fallback: Literal["last", "none"] = "last"
 
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        names = ("location", "grid", "fusion", "gate", "start_epoch", "fallback")
+        return {} if self.accumulate else {"accumulate": names}
+
 
 class ClusterConfig(Config):
     """The processes of a run.
@@ -165,3 +173,6 @@ class ClusterConfig(Config):
     def gpu_loaders(self) -> int:
         """The most processes that load data for a worker with a GPU."""
         return LOADERS_OF_A_GPU if self.data_workers == "auto" else self.data_workers
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {"cpu": {"device": ("gpus_per_worker",)}, "gpu": {"device": ("threads",)}, "auto": {}}[self.device]

@@ -17,6 +17,8 @@ from attn.training.network_input import own_input
 from attn.training.run_config import RunConfig, check_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from attn.data.transforms import InputConfig
     from attn.errors import Fault
     from attn.maps.settings import MapSettings
@@ -55,6 +57,11 @@ class TrainConfig(RunConfig):
 
     def resolved_versions(self) -> Self:
         return self.model_copy(update={"method": self.method.resolved_versions()})
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        if self.validation.split is None or not self.selection.metrics.isdisjoint(OF_MAPS):
+            return {}
+        return {"checkpoint.best": ("validation.maps",)}
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
         stream, shards = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps

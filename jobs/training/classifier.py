@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.exclusive import CROSS_ENTROPY
+from attn.config.unused import unused_notices
 from attn.data.label_check import one_label_notice
 from attn.data.source import Source
 from attn.errors import AttnError
@@ -40,7 +41,7 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     validated = None if components.val_dataset is None else components.val_dataset.source
     more = [] if components.source_batches is None else [components.source_batches.dataset.source]
     notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
-    notices += input_notices(config.input, config.model.name)
+    notices += [*unused_notices(config), *input_notices(config.input, config.model.name)]
     if config.method.variant in CROSS_ENTROPY and (text := one_label_notice(components.source)):
         notices.append(text)
     notices += warmup_notices(config, Length.of(config.training, components.sampler.batches_in).epochs)

@@ -22,6 +22,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from attn.config.unused import unused_notices
 from attn.data.source import Source, fingerprint
 from attn.errors import TrackingError
 from attn.evaluation.score import Protocol, Score, ThresholdRule
@@ -57,7 +58,7 @@ def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
     check_selection(run)
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
-    notices += input_notices(config.input, config.model.name)
+    notices += [*unused_notices(config), *input_notices(config.input, config.model.name)]
     if isinstance(config.labels, CueLabels):
         source = components.source
         notices += saliency_notices(len(source.records), without_saliency(source), config.labels)

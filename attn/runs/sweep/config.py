@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Asha", "Grid", "Objective", "Pbt", "Random", "Scheduler", "Search", "SweepConfig", "Tpe"]
 
 import math
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -117,6 +118,9 @@ class Objective(Config):
     def of_epoch(self) -> bool:
         """Return whether the epoch's own metrics have it."""
         return self.metric.startswith(EPOCH_METRICS)
+
+    def unused(self) -> Mapping[str, tuple[str, ...]]:
+        return {"metric": ("split",)} if self.of_epoch else {}
 
 
 class SweepConfig(Config):
