@@ -1,19 +1,34 @@
-"""Checks of values that do not make the host wait for a device."""
+"""Checks of values, at once or, in a training step, without making the host wait for a device."""
 
 from __future__ import annotations
 
-__all__ = ["or_nan", "refuse"]
+__all__ = ["deferred", "or_nan", "refuse"]
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
+_DEFERRED: ContextVar[bool] = ContextVar("deferred", default=False)
 
-def refuse(invalid: Tensor, describe: Callable[[], str]) -> Tensor | None:
-    """Refuse invalid values: on the CPU at once, on another device by the result of `or_nan`.
+
+@contextlib.contextmanager
+def deferred() -> Generator[None]:
+    """Inside the `with` block, `refuse` leaves values on another device than the CPU to `or_nan`.
 
     An error needs the values on the host, which then waits until the device has done all work before.
+    """
+    token = _DEFERRED.set(True)
+    try:
+        yield
+    finally:
+        _DEFERRED.reset(token)
+
+
+def refuse(invalid: Tensor, describe: Callable[[], str]) -> Tensor | None:
+    """Refuse invalid values; inside `deferred`, those on another device than the CPU by the result of `or_nan`.
 
     Args:
         invalid: bool, of any shape: which values are invalid.
@@ -23,9 +38,9 @@ def refuse(invalid: Tensor, describe: Callable[[], str]) -> Tensor | None:
         None if the values were checked, else a bool scalar: whether one is invalid.
 
     Raises:
-        ValueError: A value on the CPU is invalid.
+        ValueError: A value is invalid.
     """
-    if invalid.device.type != "cpu":
+    if _DEFERRED.get() and invalid.device.type != "cpu":
         return invalid.any()
     if bool(invalid.any()):
         raise ValueError(describe())
@@ -33,7 +48,7 @@ def refuse(invalid: Tensor, describe: Callable[[], str]) -> Tensor | None:
 
 
 def or_nan(result: Tensor, *refused: Tensor | None) -> Tensor:
-    """The result, or NaN where `refuse` has found an invalid value on another device than the CPU."""
+    """The result, or NaN where `refuse` has deferred the check of an invalid value."""
     for invalid in refused:
         if invalid is not None:
             result = torch.where(invalid, torch.nan, result)

@@ -98,9 +98,20 @@ class PendingStep:
             if bad:
                 source = part.batch.source_batch
                 ids = part.batch.image_ids + (source.image_ids if source else ())
+                if wrong := _wrongly_labelled(part.batch):
+                    return (
+                        f"the labels of {', '.join(wrong[:8])}{', ...' if len(wrong) > 8 else ''} are not zeros and "
+                        f"ones, at epoch {self.epoch + 1}, step {self.step + 1}; the update was not made. Mend the "
+                        "data's source"
+                    )
                 return (
                     f"{', '.join(bad)} at epoch {self.epoch + 1}, step {self.step + 1}, images {', '.join(ids[:8])}"
                     f"{', ...' if len(ids) > 8 else ''}; the update was not made. "
                     "Lower optimizer.lr, or set training.clip_norm"
                 )
         return None
+
+
+def _wrongly_labelled(batch: Batch) -> list[str]:
+    wrong_B = ((batch.labels != 0) & (batch.labels != 1)).any(dim=1)
+    return [name for name, wrong in zip(batch.image_ids, wrong_B.tolist(), strict=True) if wrong]

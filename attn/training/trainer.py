@@ -21,6 +21,7 @@ from torch import Tensor
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.errors import WeightsError
+from attn.maps.checks import deferred
 from attn.methods.base import Progress, StepOutput
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
@@ -296,7 +297,7 @@ class Trainer:
         Raises:
             TrainingStopped: The method returns no maps.
         """
-        with self._autocast():
+        with self._autocast(), deferred():
             output = self.components.method.step(self.updater.model, batch, progress)
         if progress.maps and output.maps is None:
             raise TrainingStopped(

@@ -70,7 +70,9 @@ class Updater:
             # Buffers stay each worker's own after the start: a broadcast in the forward would overwrite what the first
             # of two forward passes saved for its backward.
             ids = [world.device.index] if world.device.type == "cuda" else None
-            self.model = DistributedDataParallel(network, device_ids=ids, forward_sync_buffers=False)
+            self.model = DistributedDataParallel(
+                network, device_ids=ids, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
 
     def set_rate(self, factor: float) -> None:

@@ -1,7 +1,8 @@
-"""On another device than the CPU, losses wait for nothing, and a value that does not fit makes them NaN."""
+"""On another device than the CPU: in a training step losses wait for nothing, and a wrong value makes them NaN."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ from attn.losses import (
 )
 from attn.losses.confusion_maps import confusion_maps
 from attn.maps import attention
+from attn.maps.checks import deferred
 from attn.maps.gradient import channel_attention, grad_cam, pixel_attention
 from attn.models import ModelConfig
 from attn.models.output import Output
@@ -91,7 +93,7 @@ CASES: dict[str, tuple[Loss, tuple[Tensor, ...], tuple[Tensor, ...]]] = {
 
 
 def _on_device(loss: Loss, tensors: tuple[Tensor, ...]) -> float:
-    with StandInDevice() as device:
+    with StandInDevice() as device, deferred():
         result = loss(*(tensor.to(DEVICE, non_blocking=True) for tensor in tensors))
         assert result.device == DEVICE
         assert not device.waits
@@ -105,10 +107,13 @@ def test_a_loss_waits_for_nothing_and_is_that_of_the_cpu(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_value_that_does_not_fit_is_an_error_on_the_cpu_and_nan_elsewhere(name: str) -> None:
+def test_a_value_that_does_not_fit_is_an_error_and_nan_where_checks_are_deferred(name: str) -> None:
     loss, _, invalid = CASES[name]
-    with pytest.raises(ValueError, match=r"must|need|may be negative"):
-        loss(*invalid)
+    for deferring in (contextlib.nullcontext(), deferred()):
+        with deferring, pytest.raises(ValueError, match=r"must|need|may be negative"):
+            loss(*invalid)
+    with StandInDevice(), pytest.raises(ValueError, match=r"must|need|may be negative"):
+        loss(*(tensor.to(DEVICE, non_blocking=True) for tensor in invalid))
     assert math.isnan(_on_device(loss, invalid))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,20 @@ def test_on_a_device_the_kernel_leaves_the_state_as_it_is(overrides: list[str]) 
         assert same(method.before[2], method.before[1])
         assert same(state_of(trainer), method.before[1])
         assert not same(method.before[0], method.before[1])
+
+
+def test_on_a_device_wrong_labels_are_named() -> None:
+    """There they make a loss NaN, for which the learning rate is not to blame."""
+    with StandInDevice():
+        trainer, _ = spoiled(None, world=World(0, 1, DEVICE))
+        batches: Any = trainer._batches
+        object.__setattr__(
+            trainer, "_batches", lambda epoch: (replace(one, labels=2 * one.labels) for one in batches(epoch))
+        )
+        with pytest.raises(
+            TrainingStopped, match="the labels of train-.* are not zeros and ones, at epoch 1, step 1; "
+        ):
+            trainer.fit(Records())
 
 
 def test_a_run_resumed_before_the_bad_step_is_the_undisturbed_one(tmp_path: Path) -> None:
