@@ -191,6 +191,8 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
     trainer = LeanTrainer(
         train_worker,
         session_outlives_run=session_outlives_run,
+        run_id=folder.run_id,
+        start_timeout=config.cluster.start_timeout,
         train_loop_config=loop,
         backend_config=ProcessGroupConfig(
             backend=resources.backend,

@@ -78,7 +78,7 @@ class JobStatus(BaseModel):
     Attributes:
         state: `queued`, `running`, `done`, `failed`, `cancelled`; `unreachable`: it ran when its cluster last
             answered; `lost`: its process is gone without a report.
-        waiting: Why it has not started.
+        waiting: Why it has not started; of a training that has, what its cluster lacks for its workers.
         started, ended: Of the last attempt.
         run: What its run says of all attempts; null before it has begun.
         stages: State of each stage of a pipeline: `running`, `done`, `reused`, `waiting` for those before it; where the

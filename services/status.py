@@ -38,7 +38,7 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
     columns = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
     return JobStatus(
         **columns,
-        waiting=waiting,
+        waiting=waiting or str((progress or {}).get("text") or "") or None,
         cancelling=job.state in RUNNING and job.cancel is not None,
         epoch=state.epoch,
         step=state.step,

@@ -150,7 +150,8 @@ class ClusterConfig(Config):
         data_workers: Processes that load data, for each worker; 0: the worker loads its own. `auto`: 4 beside a GPU,
             fewer where cores or shared memory do not suffice; none on CPUs.
         max_failures: How often a run whose worker died starts again from its newest checkpoint.
-        start_timeout: Seconds that the cluster has to start all workers.
+        start_timeout: Seconds that a run waits for room for its workers on a cluster, at its start and whenever they
+            start again: until other runs end, or machines join.
         storage_patience: Seconds that each process waits for an object store that does not answer. After that its
             worker counts as one that died.
     """
@@ -161,7 +162,7 @@ class ClusterConfig(Config):
     threads: int | None = Field(default=None, ge=1, le=1024)
     data_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     max_failures: int = Field(default=3, ge=0)
-    start_timeout: float = Field(default=300.0, gt=0)
+    start_timeout: float = Field(default=1200.0, gt=0, le=31_536_000)
     storage_patience: float = Field(default=DEFAULT_PATIENCE_SECONDS, ge=0, le=86_400)
 
     @property

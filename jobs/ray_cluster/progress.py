@@ -117,14 +117,15 @@ def follow(channel: Channel, *consumers: Callable[[dict[str, Any]], None]) -> It
 
 
 class ProgressFile:
-    """Keeps a run's last step in `progress.json` of its folder, for those who ask from elsewhere."""
+    """Keeps a run's last step, or what it waits for, in `progress.json` of its folder, for those who ask elsewhere."""
 
     def __init__(self, write: Callable[[str, str], None], seconds: float = 2.0) -> None:
         self.write, self.seconds, self.last = write, seconds, float("-inf")
 
     def __call__(self, record: dict[str, Any]) -> None:
-        if record["kind"] == "step" and time.monotonic() - self.last >= self.seconds:
-            self.last = time.monotonic()
+        step = record["kind"] == "step"
+        if record["kind"] == "waiting" or (step and time.monotonic() - self.last >= self.seconds):
+            self.last = time.monotonic() if step else float("-inf")
             self.write("progress.json", json.dumps({**record, **asdict(Moment.now())}))
 
 
@@ -158,7 +159,7 @@ class TrainingProgress:
         self._task: progress.Task | None = None
 
     def __enter__(self) -> TrainingProgress:
-        self.phase(f"starting {counted(self.workers, 'worker')}")
+        self.phase(self.starting)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -174,8 +175,14 @@ class TrainingProgress:
                 self._task.update(record["step"])
         elif record["kind"] == "phase":
             self.phase(record["text"])
+        elif record["kind"] == "waiting":
+            self.phase(record["text"] or self.starting)
         else:
             progress.say(record["text"])
+
+    @property
+    def starting(self) -> str:
+        return f"starting {counted(self.workers, 'worker')}"
 
     def phase(self, what: str) -> None:
         """Say what the run does now, where it does not train."""

@@ -234,8 +234,8 @@ def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resourc
         if capacity.autoscaled or not (may_grow or unknown) or _started_here.is_set():
             raise RunError(f"{what}; {fix}")
         progress.say(
-            f"notice: {what}{unknown}. The run waits for machines, for cluster.start_timeout={cluster.start_timeout:g} "
-            f"s at a time; or {fix}"
+            f"notice: {what}{unknown}. The run waits for machines, up to cluster.start_timeout="
+            f"{cluster.start_timeout:g} s; or {fix}"
         )
     elif cluster.device == "auto" and not use_gpu and (unknown or any(machine.gpus for machine in capacity.machines)):
         fix = "set cluster.device=gpu" if unknown else "use fewer workers"

@@ -100,18 +100,19 @@ def page_of_run(local: LocalRun, entry: RunEntry) -> StatusPage:
         "here": f"process {state.pid} of this machine",
         "elsewhere": f"{process_text(state)}, which this machine cannot see",
     }
+    reported = local.progress() if running else {}
     gone = f"{gone_text(state)}; {whole.resuming} goes on with it" if entry.driver == "gone" else ""
     return StatusPage(
         run=state.id,
         kind=state.kind or "",
         state=entry.shown_state,
         driven_by=driven.get(entry.driver, ""),
-        why=gone or ("" if running else state.error or ""),
+        why=gone or (str(reported.get("text") or "") if running else state.error or ""),
         what=entry.about.what or "",
         data=entry.about.data or "",
         stages=shown_stages(state, driven=running),
         progress=entry.progress,
-        reported=local.progress() if running else {},
+        reported=reported,
         left=local.seconds_left() if running else None,
         started=state.started,
         seconds=entry.seconds,

@@ -199,7 +199,7 @@ def test_a_run_waits_for_machines_that_nobody_has_named(
     monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(up)))
     assert plan_resources(ClusterConfig(**cluster), may_grow=True) == expected
     assert len(said) == 1
-    assert "The run waits for machines, for cluster.start_timeout=300 s at a time; or use fewer" in said[0]
+    assert "The run waits for machines, up to cluster.start_timeout=1200 s; or use fewer" in said[0]
     with pytest.raises(RunError, match="use fewer"):
         plan_resources(ClusterConfig(**cluster))
     monkeypatch.setattr(session, "cluster_capacity", lambda: Capacity(tuple(up), autoscaled=True))

@@ -58,6 +58,15 @@ def test_progress_of_an_earlier_attempt_is_not_this_ones(tmp_path: Path, clocks:
     assert status_of(started(Moment.now()), str(tmp_path), None).progress is None
 
 
+def test_a_run_that_waits_for_room_says_what_it_lacks(tmp_path: Path) -> None:
+    leave_progress(tmp_path)
+    job = started(Moment.now())
+    assert status_of(job, str(tmp_path), None).waiting is None
+    waits = {"kind": "waiting", "text": "waiting for room: ...", **asdict(Moment.now())}
+    (tmp_path / "j" / "progress.json").write_text(json.dumps(waits))
+    assert status_of(job, str(tmp_path), None).waiting == "waiting for room: ..."
+
+
 def test_a_pipelines_status_is_that_of_its_current_stage(tmp_path: Path) -> None:
     begun = {"train": {"run_id": "j-train", "state": "done", "reused": True},
              "cues": {"run_id": "j-cues", "state": "done"},
