@@ -68,7 +68,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         finally:
             turns.release_on_behalf_of(turn)
 
-    def add(submission: Submission) -> JobStatus | None:
+    def add(submission: Submission, cores: int | None) -> JobStatus | None:
         """Add a checked submission as a job; None if there is a job of its id already."""
         if RunFolder(root, submission.id).exists():
             raise HTTPException(
@@ -76,7 +76,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             )
         fields = submission.model_dump(exclude={"id"})
         now = table.behind_all(time.time())
-        new = Job(id=submission.id, request=submission.request, submitted=now, **fields)
+        new = Job(id=submission.id, request=submission.request, submitted=now, cores=cores, **fields)
         return status_now(new) if table.add(new) else None
 
     def existing(submission: Submission) -> JobStatus | None:
@@ -95,8 +95,8 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """Submit a job. The same submission again returns the same job with status 200."""
         job = await run_in_threadpool(existing, submission)
         if job is None:
-            await in_turn(planner.check, submission)
-            if (added := await run_in_threadpool(add, submission)) is not None:
+            cores = await in_turn(planner.check, submission)
+            if (added := await run_in_threadpool(add, submission, cores)) is not None:
                 return added
             job = await run_in_threadpool(existing, submission)  # another client was faster
         assert job is not None, "a job that was just added is still in the table"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["choices", "plan_of", "what_of"]
+__all__ = ["choices", "cores_of", "plan_of", "what_of"]
 
 import contextlib
 from typing import Any
@@ -17,6 +17,8 @@ from attn.training.run_config import RunConfig
 from attn.training.supervision import class_counts, supervised_images
 from attn.training.train_config import TrainConfig
 from attn.wording import counted
+from jobs.ray_cluster.capacity import cluster_capacity
+from jobs.ray_cluster.session import uses_gpus
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
 from jobs.sweeps.plan import make_plan
 from services.admission import admit
@@ -33,6 +35,20 @@ def plan_of(submission: Submission, permissions: Permissions) -> dict[str, Any]:
     loaded = admit(submission, permissions)
     plan = {"kind": submission.kind, "target": submission.target, "root": permissions.root}
     return plan if loaded is None else plan | what_of(loaded)
+
+
+def cores_of(loaded: Any) -> int | None:
+    """Cores of this machine that a run needs if it runs here; None if it takes all of them.
+
+    Only a training on CPUs can need fewer, and where its config says how many threads its workers have.
+
+    Args:
+        loaded: As for `what_of`.
+    """
+    if not isinstance(loaded, RunConfig) or loaded.cluster.threads is None:
+        return None
+    machine = cluster_capacity()
+    return None if uses_gpus(loaded.cluster, machine.machines) else loaded.cluster.workers * loaded.cluster.threads
 
 
 def what_of(loaded: Any) -> dict[str, Any]:

@@ -101,15 +101,19 @@ class Planner:
     def __init__(self, root: str, data_roots: tuple[str, ...] = (), limits: Limits | None = None) -> None:
         self.permissions, self.limits = (root, data_roots), limits or Limits()
 
-    def check(self, submission: Submission) -> None:
+    def check(self, submission: Submission) -> int | None:
         """Check that a submission can become a job.
+
+        Returns:
+            Cores of this machine that it needs if it runs here, as `cores_of`.
 
         Raises:
             ConfigError: With all faults.
             RefusedError: The check exceeded its limits, or something that the job needs does not exist.
             PlanningError: The checking process was killed or gave no valid answer.
         """
-        self._ask("check", submission)
+        cores = self._ask("check", submission).get("cores")
+        return cores if isinstance(cores, int) else None
 
     def plan(self, submission: Submission) -> dict[str, Any]:
         """Describe what a job will run; raises as `check`."""
@@ -242,7 +246,7 @@ def _look(
 ) -> None:
     from services.admission import admit
     from services.permissions import Permissions
-    from services.plan import plan_of
+    from services.plan import cores_of, plan_of
 
     os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     os.write(answers.fileno(), BEGUN)
@@ -253,8 +257,7 @@ def _look(
         if what == "plan":
             answer = _Answer(value=plan_of(submission, permissions))
         else:
-            admit(submission, permissions)
-            answer = _Answer(value={})
+            answer = _Answer(value={"cores": cores_of(admit(submission, permissions))})
     except ConfigError as error:
         answer = _Answer(faults=[(fault.where, fault.message, fault.hint) for fault in error.faults])
     except AttnError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from attn.boot_clock import Moment
 from attn.errors import AttnError, RunError
+from attn.wording import counted
 from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.output_redaction import redact
@@ -71,7 +72,7 @@ class Supervisor:
 
         Args:
             state_dir: Folder for the lock, each job's order and exit status, and the logs of jobs of a remote root.
-            slots: Jobs that may run at once.
+            slots: Jobs that may run at once; on this machine as many of them as its cores hold.
             ray_jobs: URL of the Ray job server that runs new jobs; None: they run on this machine.
             data_roots: Folders and prefixes that jobs may read besides the root.
 
@@ -89,6 +90,7 @@ class Supervisor:
             raise RunError(f"another service is running in {state_dir}; a root can have only one service") from None
         self.runners: dict[str | None, Runner] = {None: LocalRunner(self.state_dir)}
         self._runner(ray_jobs)
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
         self.reported = ("", 0.0)
@@ -144,6 +146,26 @@ class Supervisor:
             return f"all {self.slots} slot(s) are in use by {', '.join(running)}{behind}"
         return f"{self.unready or 'it is about to start'}{behind}"
 
+    def _lacking(self, job: Job) -> str | None:
+        """What this machine lacks for a job beside those that run here; None if there is room, or it runs elsewhere."""
+        if not self._is_here(job):
+            return None
+        used = {other.id: self._cores(other) for other in self.table.list(RUNNING) if self._is_here(other)}
+        if not used or sum(used.values()) + self._cores(job) <= self.cores:
+            return None
+        return (
+            f"it waits for room: it needs {self._cores(job)} of the {counted(self.cores, 'core')} of this machine, and "
+            f"{', '.join(used)} {'uses' if len(used) == 1 else 'use'} {sum(used.values())}"
+        )
+
+    def _is_here(self, job: Job) -> bool:
+        """Whether a job's work is done on this machine, and not on a cluster."""
+        server = job.job_server if job.state in RUNNING else self.ray_jobs
+        return server is None and job.address is None
+
+    def _cores(self, job: Job) -> int:
+        return min(job.cores or self.cores, self.cores)
+
     def _loop(self) -> None:
         while not self.stopping.is_set():
             try:
@@ -165,6 +187,9 @@ class Supervisor:
         self.unready = self._runner(self.ray_jobs).unready() if waiting else None
         if self.unready is None:
             for job in waiting:
+                if (text := self._lacking(job)) is not None:
+                    self.unready = text
+                    break  # those behind it wait too: else many small jobs would keep a large one from starting
                 self._start(job)
         if time.monotonic() >= self.forget_at:
             self.forget_at = time.monotonic() + FORGET_SECONDS

@@ -61,6 +61,7 @@ class Job:
         started_clock: `started` by the boot clock of the service's machine, which cannot be set.
         create_time: When Ray's job server accepted it, by that cluster's clock; None beside the service.
         request: Hash of the submission. The same id with another request is a conflict.
+        cores: Cores of the service's machine that it needs there; None: all of them.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Job:
     create_time: float | None = None
     process: str | None = None
     started_clock: str | None = None
+    cores: int | None = None
 
 
 def _columns(metadata: sa.MetaData) -> sa.Table:
@@ -115,6 +117,7 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("born", sa.Float(53), key="create_time"),
         sa.Column("process", sa.String(100)),
         sa.Column("started_clock", sa.String(100)),
+        sa.Column("cores", sa.Integer),
         sa.Index("attn_jobs_newest", "submitted", "id"),
     )
 

@@ -21,6 +21,8 @@ MEANS = frozenset({"device", "data_workers", "tasks"})
 """Fields that say by which means a result is computed."""
 EARLIER_DEFAULTS = (("training", "deterministic", True), ("cluster", "data_workers", 0))
 """Section, field and default of an earlier version, where the default now is `auto`: on a CPU they are the same."""
+PATIENCE = ("cluster", "start_timeout", 300.0)
+"""Likewise of a field that says how long a run waits: the result does not depend on it, whatever its value."""
 SPELLINGS = ("model", "target")
 """Fields of `RunState` that name a model; its weights say which it is."""
 
@@ -40,11 +42,11 @@ def changed_fields(config: Config, there: Mapping[str, Any]) -> list[str]:
 
 
 def as_before(values: dict[str, Any]) -> dict[str, Any]:
-    """A config's plain values, with the defaults of an earlier version where the default now is `auto`."""
+    """A config's plain values, with the defaults of an earlier version where these lead to the same result."""
     result = dict(values)
-    for section, field, default in EARLIER_DEFAULTS:
+    for section, field, default in (*EARLIER_DEFAULTS, PATIENCE):
         fields = result.get(section)
-        if isinstance(fields, dict) and fields.get(field) == "auto":
+        if isinstance(fields, dict) and field in fields and (fields[field] == "auto" or field == PATIENCE[1]):
             result[section] = fields | {field: default}
     return result
 

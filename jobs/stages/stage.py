@@ -59,7 +59,6 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CueLabels: ("threshold",),
 }
 """Fields that version 0.1 did not have: at their defaults they are no inputs, so that its stages are not repeated."""
-FORMER_START_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,6 @@ def config_inputs(config: Config, exclude: Set[str] = NOT_INPUTS) -> dict[str, A
 
 
 def _drop_added(config: Config, values: dict[str, Any]) -> None:
-    if isinstance(config, ClusterConfig):  # how long a run waits is no input; stages of version 0.1 have its default
-        values["start_timeout"] = FORMER_START_TIMEOUT
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         added = any(name in ADDED[owner] for owner in ADDED if isinstance(config, owner))

@@ -26,7 +26,7 @@ def serve(
     root: Root = "runs",
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs --tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
-    slots: Annotated[int, typer.Option(min=1, help="Number of jobs that run at once.")] = 1,
+    slots: Annotated[int, typer.Option(min=1, help="Most jobs that run at once.")] = 1,
     max_queued: Annotated[
         int, typer.Option("--max-queued", min=1, help="Largest number of waiting jobs; further ones are refused.")
     ] = 1000,

@@ -11,13 +11,15 @@ from pydantic import ValidationError
 
 from attn.errors import ConfigError
 from attn.runs.pipeline import PipelineConfig
-from attn.runs.recipes import load_run
+from attn.runs.recipes import load_config, load_run
 from attn.runs.sweep.load import LoadedSweep
+from attn.training.train_config import TrainConfig
+from jobs.ray_cluster.capacity import Capacity, Machine
 from jobs.stages.order import stages_of
 from services.admission import load
 from services.cli.sent_texts import request_of
 from services.permissions import Permissions
-from services.plan import plan_of, what_of
+from services.plan import cores_of, plan_of, what_of
 from services.runner import StateDir, order_json
 from services.submission import Submission
 from services.table import Job, JobTable
@@ -346,3 +348,20 @@ def test_a_job_keeps_the_files_that_were_sent(tmp_path: Path) -> None:
         assert json.loads(order_json(job, state_dir, None))["submission"]["files"] == expected
     assert [job.files for job, _ in table.page(2)] == [None, None]
     table.close()
+
+
+@pytest.mark.parametrize(
+    ("machine", "overrides", "cores"),
+    [
+        (Machine(0, 8), ["cluster.workers=2", "cluster.threads=3"], 6),
+        (Machine(0, 8), ["cluster.workers=2"], None),
+        (Machine(2, 8), ["cluster.workers=2", "cluster.threads=3"], None),
+        (Machine(2, 8), ["cluster.workers=2", "cluster.threads=3", "cluster.device=cpu"], 6),
+    ],
+)
+def test_a_training_on_cpus_that_says_its_threads_needs_no_more_cores(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine, overrides: list[str], cores: int | None
+) -> None:
+    monkeypatch.setattr("services.plan.cluster_capacity", lambda: Capacity((machine,)))
+    assert cores_of(load_config(TrainConfig, "scenes_gain", overrides)) == cores
+    assert cores_of(None) is None, "of a kind that is no training nothing is known"

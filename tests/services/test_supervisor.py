@@ -166,3 +166,30 @@ def test_what_fails_in_every_round_is_said_once_a_minute(
         clocks.go_by(0.3)
     report(OSError("another"))
     assert capsys.readouterr().err.count("the disk is full") == 2
+
+
+def test_jobs_wait_for_cores_of_this_machine(service: Service) -> None:
+    def states() -> list[str]:
+        return [job.state for name in "jabcd" if (job := table.get(name)) is not None]
+
+    def waits_for(name: str) -> str:
+        job = table.get(name)
+        assert job is not None
+        return str(service.supervisor.waiting(job))
+
+    table, service.supervisor.slots, service.supervisor.cores = service.table, 3, 4
+    for at, (name, cores, address) in enumerate([("a", 3, None), ("b", 1, None), ("c", None, "auto"), ("d", 9, None)]):
+        table.add(Job(id=name, kind="train", target="t", request="r", submitted=at, cores=cores, address=address))
+    service.tick()
+    assert states() == ["running", "queued", "queued", "queued", "queued"], "a job of unknown needs takes all cores"
+    assert waits_for("a") == "it waits for room: it needs 3 of the 4 cores of this machine, and j uses 4; it is next"
+    table.change("j", ["running"], state="done")
+    service.tick()
+    assert states() == ["done", "running", "running", "running", "queued"], "a job on a cluster needs no core here"
+    assert waits_for("d").startswith("all 3 slot(s) are in use")
+    table.change("a", ["running"], state="done")
+    service.tick()
+    assert "needs 4 of the 4 cores" in waits_for("d"), "it never needs more than there are"
+    table.change("b", ["running"], state="done")
+    service.tick()
+    assert states() == ["done", "done", "done", "running", "running"]
