@@ -66,7 +66,7 @@ FIELDS = {
         ManifestConfig.manifest ManifestConfig.root Caltech256Config.root _CifarConfig.root
         ModelConfig.weights SegmentationModelConfig.weights OaaPlusConfig.maps StoreMaps.uri FolderMaps.path
         FileLabels.path SaliencySettings.saliency_model SegmentPredictConfig.cues EvaluateStoreConfig.predictions
-        AffinityConfig.weights
+        AffinityConfig.weights GainConfig.extra_list
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",

@@ -103,13 +103,15 @@ class AttentionDataset(Dataset[Sample]):
         geometry = draw_geometry(self.input, size, rng)
         labels = torch.zeros(len(self.source.classes))
         labels[list(record.labels)] = 1.0
+        region_labels, regions = self._regions(example, geometry) if supervised else ((), None)
         return Sample(
             index=index,
             record=record,
             image=to_input(self.input, example.image, geometry, rng),
             labels=labels,
             geometry=geometry,
-            regions=self._regions(example, geometry) if supervised and record.labels else None,
+            region_labels=region_labels,
+            regions=regions,
             saliency=self._saliency(example, geometry) if self.with_saliency else None,
             mask=example.mask if self.with_masks else None,
             soft_labels=self.soft_labels.read(record, geometry) if self.soft_labels else None,
@@ -121,8 +123,11 @@ class AttentionDataset(Dataset[Sample]):
             supervised=supervised if self.supervised else None,
         )
 
-    def _regions(self, example: Example, geometry: Geometry) -> Tensor:
+    def _regions(self, example: Example, geometry: Geometry) -> tuple[tuple[int, ...], Tensor | None]:
+        """The labels that the image's mask or boxes show, and their regions; others carry no supervision."""
         labels = example.record.labels
+        if not labels:
+            return (), None
         if self.region_kind == "boxes":
             boxes = boxes_of(example)
             if not boxes and example.mask is None:
@@ -132,7 +137,11 @@ class AttentionDataset(Dataset[Sample]):
             raise DataError(f"image {example.record.image_id!r} was chosen for supervision by its mask, but has none")
         else:
             regions = mask_regions(example.mask, labels)
-        return geometry.apply(torch.from_numpy(regions), "nearest").bool()
+        shown = [index for index, region in enumerate(regions) if region.any()]
+        if not shown:
+            return (), None
+        own = tuple(labels[index] for index in shown)
+        return own, geometry.apply(torch.from_numpy(regions[shown]), "nearest").bool()
 
     def _saliency(self, example: Example, geometry: Geometry) -> Tensor:
         if example.saliency is None:

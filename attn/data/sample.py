@@ -101,8 +101,8 @@ class Sample:
         image: float32 (3, H, W), normalised.
         labels: float32 (C,), 0 or 1.
         geometry: Mapping between image and input, to transform maps back.
-        regions: bool (n, H, W), the region of each present class in the order of `record.labels`; only for draws for
-            extra supervision.
+        region_labels: The present classes that its mask or boxes show; only for draws for extra supervision.
+        regions: bool (n, H, W), their regions; None without any.
         saliency: float32 (H, W) in [0, 1].
         mask: uint8 (H0, W0) in the image's own frame; only if the run evaluates maps.
         cues: uint8 (h, w) on the grid of the segmentation network's output: 0 background, class index + 1, 255 unknown.
@@ -119,6 +119,7 @@ class Sample:
     image: Tensor
     labels: Tensor
     geometry: Geometry
+    region_labels: tuple[int, ...] = ()
     regions: Tensor | None = None
     saliency: Tensor | None = None
     mask: np.ndarray | None = None
@@ -256,7 +257,7 @@ def collate(samples: list[Sample]) -> Batch:
     pairs, regions = [], []
     for row, sample in enumerate(samples):
         if sample.regions is not None:
-            pairs += [(row, label) for label in sample.record.labels]
+            pairs += [(row, label) for label in sample.region_labels]
             regions.append(sample.regions)
     images = torch.stack([sample.image for sample in samples])
     saliency = [sample.saliency for sample in samples if sample.saliency is not None]

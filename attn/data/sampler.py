@@ -10,6 +10,7 @@ __all__ = ["BatchSampler", "Key", "choose_supervised", "for_labels_alone", "shar
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import accumulate
 from typing import Literal
 
@@ -18,6 +19,7 @@ from torch.utils.data import Sampler
 
 from attn.data.sample import Record
 from attn.errors import ConfigError, DataError
+from attn.wording import counted
 
 Key = tuple[int, ...]
 """(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch; the seed of augmentation.
@@ -212,14 +214,18 @@ def choose_supervised(
     *,
     choice: Literal["balanced", "random"] = "balanced",
     ids: Collection[str] = (),
+    among: AbstractSet[str] | None = None,
 ) -> list[int]:
     """Choose the images for extra supervision among those that have labels and masks or boxes.
+
+    Boxes count only if one of them is of a label of the image.
 
     Args:
         images: Number of images (1 or more), or fraction of the records (below 1).
         kind: `masks`, or `boxes`, which can also be derived from masks.
         choice: `balanced`: distributed over the classes as evenly as possible. `random`: drawn uniformly.
         ids: The images themselves, in place of a number of them.
+        among: Ids of the images to choose from; others count as if they had no masks or boxes.
 
     Returns:
         Sorted indices of `records`.
@@ -227,16 +233,22 @@ def choose_supervised(
     Raises:
         DataError: Too few images have masks or boxes, or one of `ids` is unknown or has none.
     """
+    if among is not None and among.isdisjoint(record.image_id for record in records):
+        raise DataError(
+            f"method.extra_list names {counted(len(among), 'image')}, such as {min(among)!r}, and none of the "
+            f"{len(records)} of the training split, such as {records[0].image_id!r}: give a list of that split's ids"
+        )
     wanted = int(images) if images >= 1 else max(1, round(images * len(records)))
     able = [
         position
         for position, record in enumerate(records)
-        if record.labels and (record.mask is not None or (kind == "boxes" and record.boxes))
+        if record.labels and _has_regions(record, kind) and (among is None or record.image_id in among)
     ]
     if ids:
         return _named(records, able, ids, kind)
     if wanted > len(able):
-        raise DataError(_too_few(images, wanted, len(able), len(records), kind))
+        listed = len(records) if among is None else sum(record.image_id in among for record in records)
+        raise DataError(_too_few(images, wanted, len(able), listed, kind, whole=among is None))
     shuffled = np.random.default_rng([seed, 0, _CHOICE]).permutation(np.array(able, dtype=np.int64)).tolist()
     if choice == "random":
         return sorted(shuffled[:wanted])
@@ -261,11 +273,19 @@ def choose_supervised(
     return sorted(chosen)
 
 
-def _too_few(images: float, wanted: int, able: int, count: int, kind: str) -> str:
+def _has_regions(record: Record, kind: str) -> bool:
+    """Return whether an image has a mask or boxes of its labels. Boxes are derived from its mask if it has none."""
+    if kind == "boxes" and record.boxes:
+        return any(label in record.labels for label, _ in record.boxes)
+    return record.mask is not None
+
+
+def _too_few(images: float, wanted: int, able: int, count: int, kind: str, *, whole: bool) -> str:
     given = "data.masks or a table's column `mask`" if kind == "masks" else "masks or a table's column `boxes`"
     fewer = f"set method.extra_images to {able} or fewer" if able else "set method.extra_supervision=none to use none"
+    among = str(count) if whole else f"{count} in method.extra_list"
     return (
-        f"method.extra_images={images:g} needs {wanted} images with {kind}, but only {able} of {count} have labels and "
+        f"method.extra_images={images:g} needs {wanted} images with {kind}, but only {able} of {among} have labels and "
         f"{kind}: {fewer}, or give {'more' if able else 'some'} images {kind} (by {given})"
     )
 

@@ -66,6 +66,7 @@ class Supervision:
         batch_fraction: Share of each batch that is drawn from these images, for extra supervision alone.
         choice: How these images are chosen.
         ids: The images themselves, in place of a number of them.
+        id_list: Text file with one image id a line; the images are chosen from these.
         first_epoch: The first epoch with extra supervision, from 0.
     """
 
@@ -74,6 +75,7 @@ class Supervision:
     batch_fraction: float
     choice: Literal["balanced", "random"] = "balanced"
     ids: tuple[str, ...] = ()
+    id_list: str | None = None
     first_epoch: int = 0
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from attn.config.base import Location
 from attn.data.sample import Batch
 from attn.losses import (
     attention_mining,
@@ -61,11 +62,15 @@ class GainConfig(MethodConfig):
         extra_images: Number of these images: a count, or a fraction of the training split below 1.
         extra_choice: How they are chosen from the images that have masks or boxes: `balanced`: as many of each class,
             where it has them. `random`: drawn uniformly, as in the paper.
+        extra_list: Text file with one image id a line: choose from these images only, those that have true masks, such
+            as VOC's own list `ImageSets/Segmentation/train.txt` among SBD's images.
         extra_ids: Ids of the images themselves, in place of `extra_images`.
         extra_fraction: Share of each batch that is drawn from these images, for extra supervision alone; for batches of
             one image, of the batches. Epochs without extra supervision have no such draws.
         extra_weight: ω_e of GAIN eq. 8, the weight of extra supervision.
         extra_map: Map that is compared with the mask: divided by its maximum, or raw.
+        extra_absent: On these images, also train the maps of the classes that they do not show towards 0. Such a map is
+            divided by the largest maximum of the image's maps, as a constant. The means of both kinds are added.
     """
 
     paper: ClassVar[str] = "Li et al., Tell Me Where to Look: Guided Attention Inference Network (CVPR 2018)"
@@ -84,10 +89,12 @@ class GainConfig(MethodConfig):
     extra_supervision: Literal["none", "masks", "boxes"] = "none"
     extra_images: PositiveFloat = 200
     extra_choice: Literal["balanced", "random"] = "balanced"
+    extra_list: Location | None = None
     extra_ids: Annotated[tuple[str, ...], Field(strict=False)] = ()
     extra_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
     extra_weight: NonNegativeFloat = 10.0
     extra_map: Literal["normalized", "raw"] = "normalized"
+    extra_absent: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -98,6 +105,10 @@ class GainConfig(MethodConfig):
             raise ValueError(f"{given} is neither a count nor a fraction: set a whole number, or less than 1")
         if self.extra_ids and self.extra_choice == "random":
             raise ValueError("extra_ids names the images, so that none are drawn: leave out extra_choice=random")
+        if self.extra_ids and self.extra_list is not None:
+            raise ValueError(
+                "extra_ids and extra_list both say which images have masks or boxes: leave one of them out"
+            )
         if self.extra_supervision != "none" and self.extra_weight == 0:
             kind = self.extra_supervision
             raise ValueError(
@@ -140,7 +151,11 @@ class GainConfig(MethodConfig):
             return frozenset()
         mining = {"alpha", "mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer"}
         _, extra = self.active_terms(epoch)
-        idle = mining | {"warmup_epochs"} | (set() if extra else {"extra_weight", "extra_map", "weight_gradient"})
+        idle = (
+            mining
+            | {"warmup_epochs"}
+            | (set() if extra else {"extra_weight", "extra_map", "extra_absent", "weight_gradient"})
+        )
         return frozenset(idle)
 
     def active_terms(self, epoch: int) -> tuple[bool, bool]:
@@ -178,6 +193,7 @@ class Gain:
             config.extra_fraction,
             config.extra_choice,
             config.extra_ids,
+            config.extra_list,
             first_epoch=0 if config.warmup_extra else config.warmup_epochs,
         )
 
@@ -202,9 +218,11 @@ class Gain:
         if not (present or extra):
             return StepOutput({"loss": loss, **_detached(_with_rows(terms, batch))})
 
-        present_pairs = batch.pairs if present else batch.region_pairs[:0]
-        extra_pairs = batch.region_pairs if extra else batch.region_pairs[:0]
-        present_maps, extra_maps = self._maps(output, present_pairs, extra_pairs)
+        none = batch.region_pairs[:0]
+        present_pairs = batch.pairs if present else none
+        extra_pairs = batch.region_pairs if extra else none
+        absent_pairs = _absent_pairs(batch) if extra and config.extra_absent else none
+        present_maps, extra_maps, absent_maps = self._maps(output, present_pairs, extra_pairs, absent_pairs)
         if mining:
             mined = None if labelled is None else labelled[present_pairs[:, 0]]
             pairs = _chosen(present_pairs, mined)
@@ -213,18 +231,20 @@ class Gain:
             loss = loss + config.alpha * terms["mining"]
         if extra:
             terms["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
+            if config.extra_absent:
+                terms["extra"] = terms["extra"] + self._absent(absent_maps, absent_pairs, extra_maps, extra_pairs)
             loss = loss + config.extra_weight * terms["extra"]
         maps = StepMaps.of(output, present_maps) if progress.maps else None
         return StepOutput({"loss": loss, **_detached(_with_rows(terms, batch))}, maps)
 
-    def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the maps of both lists of pairs; a pair in both lists is computed once."""
+    def _maps(self, output: Output, *lists_of_pairs: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of each list of pairs; a pair in several lists is computed once."""
         config = self.config
-        pairs, rows = torch.unique(torch.cat([mining_pairs, extra_pairs]), dim=0, return_inverse=True)
+        pairs, rows = torch.unique(torch.cat(lists_of_pairs), dim=0, return_inverse=True)
         maps = attention(
             output, pairs, kind=config.map_kind, layer=config.layer, weight_gradient=config.weight_gradient
         )[rows.to(output.logits.device, non_blocking=True)]
-        return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
+        return maps.split([len(one) for one in lists_of_pairs])
 
     def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor, count: int) -> Tensor:
         """L_am: the score of each class for the image with its own attention erased (GAIN eq. 3-5).
@@ -259,6 +279,28 @@ class Gain:
         loss = external_supervision(maps, targets, pairs)
         return loss * share.to(loss.dtype)
 
+    def _absent(self, maps: Tensor, pairs: Tensor, extra_maps: Tensor, extra_pairs: Tensor) -> Tensor:
+        """Extra supervision of absent classes: H^c of GAIN eq. 7 is 0 everywhere.
+
+        Args:
+            maps, pairs: Of the absent classes.
+            extra_maps, extra_pairs: Of the present classes of the same images.
+        """
+        share = joint_share(maps.new_full((), _count_images(pairs), dtype=torch.int64))
+        if len(pairs) == 0:
+            return maps.sum()
+        if self.config.extra_map == "normalized":
+            # An absent class's own maximum would keep its map at 1.
+            rows = torch.cat([pairs, extra_pairs])[:, 0]
+            count = int(rows.max()) + 1
+            rows = rows.to(maps.device, non_blocking=True)
+            peaks = torch.cat([maps, extra_maps]).detach().amax(dim=(1, 2))
+            largest = peaks.new_zeros(count).scatter_reduce(0, rows, peaks, "amax")
+            scale = largest[rows[: len(pairs)], None, None]
+            maps = maps / torch.where(scale >= torch.finfo(maps.dtype).tiny, scale, 1)
+        loss = external_supervision(maps, torch.zeros_like(maps), pairs)
+        return loss * share.to(loss.dtype)
+
 
 def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:
     """Logits of erased images, without updating batch-normalisation statistics.
@@ -273,6 +315,13 @@ def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:
         raise TypeError(f"mining_parameters=fixed needs a torch module, not {type(network).__name__}")
     constants = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
     return functional_call(network, constants, (images,), {"update_statistics": False}).logits
+
+
+def _absent_pairs(batch: Batch) -> Tensor:
+    """int64 (N, 2) on the host: the pairs (image, class) of images with regions and the classes that they lack."""
+    rows = batch.region_pairs[:, 0].unique()
+    absent = (batch.host_labels[rows] == 0).nonzero()
+    return torch.stack([rows[absent[:, 0]], absent[:, 1]], dim=1)
 
 
 def _count_images(pairs: Tensor) -> int:

@@ -44,7 +44,7 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     SourceConfig: ("max_pixels", "exclusive"),
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
-    GainConfig: ("extra_choice", "extra_ids"),
+    GainConfig: ("extra_absent", "extra_choice", "extra_ids", "extra_list"),
     InputConfig: ("interpolation",),
     LookAlikesConfig: ("annotation", "context_bias"),
     ManifestConfig: ("mask_classes", "negatives"),
@@ -131,6 +131,8 @@ def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:
     if isinstance(config, TrainConfig):
         if config.method.build().supervision is not None:
             parts += ("mask",)
+        if isinstance(config.method, GainConfig) and (listed := config.method.extra_list) is not None:
+            inputs["config"]["method"]["extra_list"] = _mark(listed)
         if (stream := config.method.source_stream) is not None:
             seen: tuple[Part, ...] = ("image", "saliency") if stream.saliency else ("image",)
             inputs["companion"] = context.data(stream.source, seen)  # the name in hashes of stages that are there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -184,6 +184,24 @@ def test_a_masked_image_is_drawn_for_its_mask_apart() -> None:
     assert len(batch.region_pairs) == sum(len(source.records[index].labels) for index in (2, 4))
     assert not torch.equal(batch.images[1], batch.images[2])
     assert AttentionDataset(source, RANDOM, train=True)[(0, 1)].supervised is None
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes"])
+def test_a_label_that_its_mask_does_not_show_carries_no_supervision(
+    kind: Literal["masks", "boxes"], tmp_path: Path, make: Any
+) -> None:
+    """An empty region would train the map of a class to vanish where the image shows it."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5, 3:7] = 1
+    rows = "image,labels,mask\na.jpg,cat|dog,a.png\nb.jpg,dog,a.png\n"
+    images = {f"{name}.jpg": make.jpeg(0, mask.shape) for name in "ab"}
+    make.write(tmp_path, {"t.csv": rows, "a.png": make.png(mask), **images})
+    source = ManifestConfig(manifest=f"{tmp_path}/t.csv", classes=("cat", "dog")).build()
+    dataset = AttentionDataset(source, SQUASH, train=False, supervised=[0, 1], region_kind=kind)
+    batch = collate([dataset[0], dataset[1]])
+    assert batch.region_pairs.tolist() == [[0, 0]]
+    assert len(batch.regions) == 1
+    assert batch.regions.any()
 
 
 def test_an_unreadable_masked_image_is_not_replaced_by_one_without_mask(broken: Path) -> None:

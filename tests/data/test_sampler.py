@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,6 +13,7 @@ from attn.data.sample import Record
 from attn.data.sampler import BatchSampler, Key, choose_supervised, for_labels_alone, shards
 from attn.errors import ConfigError, DataError
 
+BOX = (0.0, 0.0, 1.0, 1.0)
 counts = st.integers(1, 60)
 seeds = st.integers(0, 1000)
 
@@ -186,10 +187,25 @@ def test_choice_by_share_kind_and_want() -> None:
     assert 3 not in choose_supervised(plain, 3, "masks", 0)
     with pytest.raises(DataError, match="only 3 of 4"):
         choose_supervised(plain, 4, "masks", 0)
-    boxed = [Record("a", (0,), boxes=((0, (0, 0, 1, 1)),)), Record("b", (0,))]
+    boxed = [Record("a", (0,), boxes=((0, (0, 0, 1, 1)),)), Record("b", (0,)), Record("c", (0,), boxes=((1, BOX),))]
     assert choose_supervised(boxed, 1, "boxes", 0) == [0]
-    with pytest.raises(DataError, match="only 0 of 2"):
+    with pytest.raises(DataError, match="needs 2 images with boxes, but only 1 of 3"):  # c has none of its label
+        choose_supervised(boxed, 2, "boxes", 0)
+    with pytest.raises(DataError, match="only 0 of 3"):
         choose_supervised(boxed, 1, "masks", 0)
+
+
+@pytest.mark.parametrize("choice", ["balanced", "random"])
+def test_masks_are_drawn_from_a_list_of_images(choice: Literal["balanced", "random"]) -> None:
+    many = records(*[(0,)] * 30, *[(1,)] * 30)
+    listed = {f"i{index:03d}" for index in (3, 8, 13, 40, 41, 59)} | {"elsewhere"}
+    draws = [choose_supervised(many, 2, "masks", seed, choice=choice, among=listed) for seed in range(20)]
+    assert {index for drawn in draws for index in drawn} == {3, 8, 13, 40, 41, 59}
+    assert choose_supervised(many, 6, "masks", 0, choice=choice, among=listed) == [3, 8, 13, 40, 41, 59]
+    with pytest.raises(DataError, match="needs 7 images with masks, but only 6 of 6 in method.extra_list have labels"):
+        choose_supervised(many, 7, "masks", 0, choice=choice, among=listed)
+    with pytest.raises(DataError, match="method.extra_list names 1 image, such as 'elsewhere', and none of the 60"):
+        choose_supervised(many, 1, "masks", 0, choice=choice, among={"elsewhere"})
 
 
 def test_images_with_masks_are_drawn_at_random_or_named() -> None:

@@ -97,3 +97,17 @@ def test_weights_of_a_refinement_count_by_content(tmp_path: Path) -> None:
     first = inputs("a", b"1")
     assert inputs("b", b"1") == first
     assert inputs("a", b"2") != first
+
+
+def test_a_list_of_images_with_masks_counts_by_content(tmp_path: Path) -> None:
+    def inputs(name: str, content: str) -> str:
+        (tmp_path / name).write_text(content)
+        method = f"method: {{name: gain, extra_supervision: masks, extra_list: {tmp_path / name}}}"
+        text = TEXT.replace("DATA", "{source: scenes, count: 16}").replace("method: {name: grad_cam}", method)
+        config = read_pipeline(text, "p.yaml")
+        context = StageContext(config, DONE, lambda _, parts: {"fingerprint": "f"}, SourceCache())
+        return json.dumps(stages_of(config)["train"].inputs(context), sort_keys=True)
+
+    first = inputs("a", "train-000001")
+    assert inputs("b", "train-000001") == first
+    assert inputs("a", "train-000002") != first

@@ -27,6 +27,8 @@ CASES: list[dict[str, Any]] = [
     {"extra_supervision": "masks", "layer": "inner"},
     {"extra_supervision": "masks", "apart": [1, 3]},
     {"extra_supervision": "masks", "apart": [0, 1, 2, 3]},
+    {"extra_supervision": "masks", "extra_absent": True, "apart": [1, 3]},
+    {"extra_supervision": "masks", "extra_absent": True},
     {"name": "icasc"},
     {"name": "icasc", "map_kind": "pixel", "weight_gradient": False},
 ]

@@ -40,19 +40,26 @@ def make_batch() -> Batch:
     return Batch((0, 1, 2, 3), (), images, LABELS, (), SUPERVISED, regions)
 
 
+def raw_map(logit: Tensor, features: Tensor) -> Tensor:
+    """Grad-CAM of one class with constant weights, not normalised."""
+    (derivative,) = torch.autograd.grad(logit, features, retain_graph=True)
+    weights = derivative[0].mean(dim=(1, 2))
+    return sum(weights[k] * features[0, k] for k in range(len(weights))).clamp(min=0)  # pyright: ignore[reportReturnType]
+
+
 def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[str, Tensor]:
     apart = [False] * 4 if batch.supervised is None else batch.supervised.tolist()
     layer, second = config.get("layer", "last"), network
     if config.get("mining_parameters") == "fixed":
         second = copy.deepcopy(network).requires_grad_(False)
-    classification, mining, extra = [], [], []
+    classification, mining, extra, absent = [], [], [], []
     for row, (image, labels) in enumerate(zip(batch.images, batch.labels, strict=True)):
         output = network(image[None])
         logits, features = output.logits[0], output.features[layer]
         if not apart[row]:
             terms = labels * logits.sigmoid().log() + (1 - labels) * (1 - logits.sigmoid()).log()
             classification.append(-terms.mean())
-        scores, errors = [], []
+        scores, errors, peaks = [], [], []
         for label in labels.nonzero().flatten().tolist():
             keep = config.get("weight_gradient", False)
             (derivative,) = torch.autograd.grad(logits[label], features, retain_graph=True, create_graph=keep)
@@ -69,14 +76,20 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
                 if (other, name) == (row, label):
                     target = functional.adaptive_avg_pool2d(batch.regions[location][None], attention.shape)[0]
                     errors.append((attention - target).square().mean())
+                    peaks.append(peak.detach())
         if not apart[row]:
             mining.append(torch.stack(scores).mean() if scores else logits.sum() * 0)
         if errors:
             extra.append(torch.stack(errors).mean())
+        others = [label for label in range(3) if labels[label] == 0] if errors and config.get("extra_absent") else []
+        if others:
+            maps = [raw_map(logits[label], features) for label in others]
+            largest = 1 if config.get("extra_map") == "raw" else max(*peaks, *(one.detach().max() for one in maps))
+            absent.append(torch.stack([(one / largest).square().mean() for one in maps]).mean())
     parts = {"classification": torch.stack(classification).mean(), "mining": torch.stack(mining).mean()}
     loss = parts["classification"] + config.get("alpha", 1) * parts["mining"]
     if config.get("extra_supervision", "none") != "none":
-        parts["extra"] = torch.stack(extra).mean()
+        parts["extra"] = torch.stack(extra).mean() + (torch.stack(absent).mean() if absent else 0)
         loss = loss + config.get("extra_weight", 10) * parts["extra"]
     return {"loss": loss} | parts
 
@@ -94,6 +107,7 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
         {"layer": "inner", "weight_gradient": True, "mining_parameters": "fixed"},
         {"extra_supervision": "masks"},
         {"extra_supervision": "boxes", "extra_weight": 0.7, "layer": "inner", "mining_parameters": "fixed"},
+        {"extra_supervision": "masks", "extra_absent": True},
     ],
     ids=str,
 )
@@ -108,6 +122,7 @@ def test_loss_parts_and_gradients(config: dict[str, Any], head: str) -> None:
     [
         {"extra_supervision": "masks"},
         {"extra_supervision": "boxes", "extra_weight": 0.7, "layer": "inner", "mining_parameters": "fixed"},
+        {"extra_supervision": "masks", "extra_absent": True},
     ],
     ids=str,
 )
