@@ -6,7 +6,7 @@ Everything that is printed or drawn for people takes its numbers from here: tabl
 
 from __future__ import annotations
 
-__all__ = ["duration", "figure", "figures", "is_share", "local_time", "percent", "size"]
+__all__ = ["duration", "figure", "figures", "is_share", "key_scores", "local_time", "percent", "size"]
 
 import math
 from collections.abc import Mapping
@@ -21,6 +21,9 @@ SHARES = frozenset(
     }
 )  # fmt: skip
 """Scores in [0, 1], by the last part of their names."""
+KEY_SCORES = ("miou_crf", "miou", "seed_miou", "direct_miou", "mean_ap", "accuracy", "cue_miou_all", "coverage")
+"""Scores by which runs are told apart, by the last part of the name, the most telling first."""
+MOST_SCORES = 2
 COUNTS = "store/"
 """Prefix of figures that count rows of a map store."""
 NO_SCORES = ("train", "step", "store")
@@ -43,6 +46,15 @@ def is_share(name: str) -> bool:
     """
     *prefixes, last = name.split("/")
     return last in SHARES and not any(prefix in NO_SCORES for prefix in prefixes)
+
+
+def key_scores(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """The most telling scores of a run by name, two at most: those that are shares."""
+    shares = {name: value for name, value in metrics.items() if is_share(name) and isinstance(value, int | float)}
+    order = {name: place for place, name in enumerate(KEY_SCORES)}
+    places = {name: order[last] for name in shares if (last := name.rpartition("/")[2]) in order}
+    named = sorted(places, key=lambda name: places[name])
+    return {name: shares[name] for name in (named or list(shares))[:MOST_SCORES]}
 
 
 def figure(name: str, value: float | None) -> str:

@@ -27,7 +27,12 @@ from attn.errors import AttnError
 PACKAGES = ("attn", "jobs", "services")
 COMPILED = "__pycache__"
 MARKER = "py.typed"
-RECIPES = "jobs/recipes"
+DATA = {
+    "jobs/recipes": (".yaml",),
+    "services/pages/templates": (".html",),
+    "services/pages/static": (".css", ".js", ".svg"),
+}
+"""Types of the files that are no Python, by the folder in which they are."""
 
 
 class PackagesError(AttnError):
@@ -53,11 +58,13 @@ def code_files(folder: Path) -> dict[str, Path]:
 
 
 def is_code(name: str) -> bool:
-    """Whether a path, relative to the folder of the three packages, is that of a file of Python or of a recipe."""
+    """Whether a path, relative to the folder of the three packages, is that of Python, of a recipe or of a page."""
     path = PurePosixPath(name)
     if path.parts[0] not in PACKAGES or any(part.startswith(".") for part in path.parts):
         return False
-    return path.suffix == ".py" or path.name == MARKER or (path.suffix == ".yaml" and path.is_relative_to(RECIPES))
+    if path.suffix == ".py" or path.name == MARKER:
+        return True
+    return any(path.suffix in suffixes and path.is_relative_to(folder) for folder, suffixes in DATA.items())
 
 
 def files_below(folder: Path) -> Iterator[Path]:

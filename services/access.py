@@ -6,7 +6,6 @@ __all__ = ["ROLES", "Guard", "read_tokens"]
 
 import asyncio
 import contextlib
-import hmac
 import json
 import stat
 from dataclasses import dataclass
@@ -18,10 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attn.errors import ConfigError, Fault
 from services.problems import problem
+from services.sessions import Session, Sessions
 
 ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
+OPEN = ("/healthz", "/login")
+LOG_OUT = "/logout"
+OPEN_BELOW = ("/static/", "/enter/")
+"""Paths that need no token: whether the service answers, pages to log in, and the style and scripts of all pages."""
 DRAINED_BYTES, DRAIN_SECONDS = 60 << 20, 10.0
 """Bytes of a refused body that are still read: many clients read the answer only after they have sent everything."""
 
@@ -62,18 +66,21 @@ class Guard:
 
     GET and HEAD need the role `read`, other methods `submit`. Routes that need `admin` check `request.state.role`.
     Without tokens (`--no-token`) every request has the role `admin`; the service then must listen on loopback only.
+    The role is that of the token in the `Authorization` header, or of a browser's session. A request that changes
+    something by a session must carry the session's `csrf`.
     """
 
-    def __init__(self, app: ASGIApp, tokens: dict[str, str]) -> None:
-        self.app, self.tokens = app, tokens
+    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+        self.app, self.sessions = app, sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers, method = Headers(scope=scope), scope["method"]
-        role = self._role(headers.get("authorization", "")) if self.tokens else "admin"
-        scope.setdefault("state", {})["role"] = role
+        session = None if "authorization" in headers else self.sessions.read(headers)
+        role = self._role(headers.get("authorization", ""), session)
+        scope.setdefault("state", {}).update(role=role, csrf="" if session is None else session.csrf)
         if (refusal := self._refusal(scope["path"], method, headers, role)) is not None:
             if method not in ("GET", "HEAD"):
                 await _drain(receive)
@@ -93,6 +100,9 @@ class Guard:
                         await _drain(receive)
                     await problem(413, f"the body is larger than {MAX_BODY} bytes", "body")(scope, receive, send)
                     return
+            if session is not None and not session.sent_by_own_page(headers, bytes(body)):
+                await problem(403, "the form is not of this session: load the page again", "csrf")(scope, receive, send)
+                return
         await self.app(scope, _replay(bytes(body), receive) if method not in ("GET", "HEAD") else receive, send)
 
     def _refusal(self, path: str, method: str, headers: Headers, role: str | None) -> Response | None:
@@ -102,24 +112,25 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host"):
             return problem(403, "web pages of other sites may not use this service", "origin")
-        if not self.tokens or path == "/healthz":
+        if not self.sessions.tokens or path in OPEN or path.startswith(OPEN_BELOW):
             return None
         if role is None:
             answer = problem(401, "a valid token is needed: Authorization: Bearer TOKEN", "token")
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
-        needed = "read" if method in ("GET", "HEAD") else "submit"
+        needed = "read" if method in ("GET", "HEAD") or path == LOG_OUT else "submit"
         if ROLES.index(role) < ROLES.index(needed):
             return problem(403, f"this needs the role {needed}, the token has {role}", "role")
         return None
 
-    def _role(self, given: str) -> str | None:
-        """The role of the token in an `Authorization` header; compares with every token, each in constant time."""
+    def _role(self, given: str, session: Session | None) -> str | None:
+        """The role of a request by its `Authorization` header, or by its session."""
+        if not self.sessions.tokens:
+            return "admin"
+        if session is not None:
+            return session.role
         scheme, _, token = given.partition(" ")
-        role = None
-        for known, its_role in self.tokens.items():
-            if hmac.compare_digest(known.encode(), token.strip().encode()):
-                role = its_role
+        role = self.sessions.role(token.strip())
         return role if scheme.lower() == "bearer" else None
 
 

@@ -1,4 +1,4 @@
-"""The HTTP service: the runs under a root, and the jobs that the service runs there."""
+"""The HTTP service: the runs under a root, the jobs that the service runs there, and the pages for a browser."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.openapi import describe_problems
 from services.output_redaction import RedactSecrets, add_secrets
+from services.pages.answers import BrowserAnswers
+from services.pages.routes import page_routes
+from services.pages.site import Site
 from services.problems import add_problem_handlers
 from services.response_cache import ResponseCache
+from services.sessions import Sessions
 from services.supervisor import Supervisor
 
 
 def create_app(
-    root: str, supervisor: Supervisor | None = None, *, tokens: dict[str, str] | None = None, any_host: bool = False
+    root: str,
+    supervisor: Supervisor | None = None,
+    *,
+    tokens: dict[str, str] | None = None,
+    any_host: bool = False,
+    stores: dict[str, str] | None = None,
+    entry: str | None = None,
 ) -> FastAPI:
     """Create the application for the runs under a folder or `s3://` prefix.
 
@@ -36,6 +46,8 @@ def create_app(
         tokens: Roles by token; empty: every request has the role `admin`.
         any_host: Accept any `Host` header. Otherwise only names of this machine are accepted, which stops DNS
             rebinding: a web page of another site cannot read the service through a host name of its own.
+        stores: Further map stores to show, by name.
+        entry: A secret; the page `/enter/SECRET` logs in with the only token.
     """
     # FastAPI's documentation pages load scripts from other servers.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -43,9 +55,12 @@ def create_app(
     app.add_middleware(RedactSecrets)  # innermost, so that cached answers are redacted already
     if supervisor is not None:
         app.add_middleware(ResponseCache, version=lambda: supervisor.table.changes)
-    app.add_middleware(Guard, tokens=tokens or {})
+    sessions = Sessions(tokens or {})
+    site = Site(root, has_jobs=supervisor is not None, stores=stores)
+    app.add_middleware(Guard, sessions=sessions)
     if not any_host:
         app.add_middleware(AllowedHosts)
+    app.add_middleware(BrowserAnswers, site=site)
     add_problem_handlers(app)
     describe_problems(app)
 
@@ -79,6 +94,8 @@ def create_app(
 
     if supervisor is not None:
         app.include_router(job_routes(root, supervisor))
+    for router in page_routes(site, sessions, supervisor, entry):
+        app.include_router(router)
     return app
 
 

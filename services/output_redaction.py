@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote, unquote, urlsplit
 
+from markupsafe import escape
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +36,8 @@ SHAPES = (
     re.compile(rb"(?i)(authorization\W{1,4}(?:basic|bearer)\s+)([^\s\"',]+)"),
 )
 """Each takes time linear in the length of any text: clients write much of it."""
+UNCHANGED = (b"image/", b"text/css", b"text/javascript")
+"""Types of answers that are not redacted."""
 WITH_AT = re.compile(rb"(?<![^\s\"'<>])(?=[^\s\"'<>]*@)[^\s\"'<>]+")
 WITH_KEY = re.compile(rb"://(?=[^/@:]*:)")
 _added: set[str] = set()
@@ -97,14 +101,22 @@ def redact_streams() -> Iterator[None]:
 
 
 class RedactSecrets:
-    """Middleware that redacts each piece of each response body. A secret must not be split between two pieces."""
+    """Middleware that redacts each piece of each response body. A secret must not be split between two pieces.
+
+    Pictures and the pages' own style and scripts pass unchanged: stars would damage them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        as_it_is = False
+
         async def covered(message: Message) -> None:
-            if message["type"] == "http.response.body" and message.get("body"):
+            nonlocal as_it_is
+            if message["type"] == "http.response.start":
+                as_it_is = dict(message["headers"]).get(b"content-type", b"").startswith(UNCHANGED)
+            if message["type"] == "http.response.body" and message.get("body") and not as_it_is:
                 message = {**message, "body": redact(message["body"])}
             await send(message)
 
@@ -112,7 +124,7 @@ class RedactSecrets:
 
 
 def _known() -> list[bytes]:
-    """All known secrets, also as escaped in URLs and JSON, longest first."""
+    """All known secrets, also as escaped in URLs, JSON and HTML, longest first."""
     results = set(_added)
     for name, value in os.environ.items():
         if NAMES.search(name) and not os.path.exists(value):  # a path of a file that contains the secret stays readable
@@ -125,7 +137,11 @@ def _known() -> list[bytes]:
     if password:
         results.add(base64.b64encode(f"{user}:{password}".encode()).decode())
     results = {secret for secret in results if len(secret) >= SHORTEST}
-    forms = {form for secret in results for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    forms = {
+        form
+        for secret in results
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], str(escape(secret)))
+    }
     return sorted((form.encode(errors="surrogateescape") for form in forms), key=len, reverse=True)
 
 

@@ -32,6 +32,7 @@ def run_server(
     *,
     own_token: bool = False,
     note: str | None = None,
+    page: str | None = None,
     begin: Callable[[], None] | None = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
@@ -40,6 +41,7 @@ def run_server(
         address_file: File that contains the address while the service runs.
         own_token: Whether the token is in a file beside it, for the command line of the same user.
         note: A line to print to standard error after the address.
+        page: Path of a page, whose whole address is printed in place of the service's.
         begin: Called once the port is open, before the first request.
 
     Raises:
@@ -58,7 +60,8 @@ def run_server(
             address_file.write_text(json.dumps({"url": url, **process, "own_token": own_token}), encoding="utf-8")
         if begin is not None:
             begin()
-        print(f"serving {url}", *([note] if note else []), sep="\n", file=sys.stderr, flush=True)
+        first = f"serving {url}" if page is None else f"open {url}{page}"
+        print(first, *([note] if note else []), sep="\n", file=sys.stderr, flush=True)
         _lower_priority()
         limits = Limits(connections=allowed_connections(Limits.connections))
         server = LimitedServer(LimitedConfig(app, limits, timeout_graceful_shutdown=3))

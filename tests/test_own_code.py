@@ -21,6 +21,13 @@ def make_packages(folder: Path) -> Path:
         "jobs/recipes/gain.yaml": "kind: train\n",
         "services/__init__.py": "",
         "jobs/__init__.py": "",
+        "services/pages/templates/runs.html": "<p>",
+        "services/pages/static/page.css": "p {}",
+        "services/pages/static/live.js": "1",
+        "services/pages/static/icon.svg": "<svg/>",
+        "services/pages/static/.live.js.swp": "an editor's",
+        "services/pages/static/notes.txt": "somebody's",
+        "services/index.html": "somebody's",
         "services/__pycache__/x.cpython-311.pyc": "compiled",
         "attn/.gain.py.swp": "an editor's",
         "jobs/.cache/entry.py": "hidden",
@@ -41,7 +48,8 @@ def test_only_what_a_wheel_holds_counts(tmp_path: Path) -> None:
     files = code_files(make_packages(tmp_path))
     assert set(files) == {
         "attn/__init__.py", "attn/methods/gain.py", "attn/py.typed", "jobs/__init__.py", "jobs/recipes/gain.yaml",
-        "services/__init__.py",
+        "services/__init__.py", "services/pages/templates/runs.html", "services/pages/static/page.css",
+        "services/pages/static/live.js", "services/pages/static/icon.svg",
     }  # fmt: skip
     assert all(path == tmp_path / name for name, path in files.items())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LocalRun", "ServiceAnswer", "has_ended_since", "service_of"]
+__all__ = ["LocalRun", "ServiceAnswer", "service_of"]
 
 import time
 from collections.abc import Iterator, Mapping
@@ -10,33 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attn.boot_clock import Moment
 from attn.driver_process import Driver, end_driver, gone_text, process_text
 from attn.errors import AttnError, RunError
-from attn.run_state import BROKEN, RunState
 from jobs.runs.heartbeat import run_driver
-from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of, reported_since
+from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
+from jobs.runs.reported import last_report, seconds_left
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
 from services.client import Client, NoSuchJobError, connect, job_path
 from services.discovery import ADDRESS_FILE, find_service, state_dir_of
 from services.log import read_log
 from services.runner import StateDir
+from services.unsettled import has_ended_since
 
 POLL_SECONDS = 1.0
-FRESH_SECONDS = 120.0
-"""How long a reported remaining time is believed."""
-
-
-OUTLIVED = ("lost", "unreachable")
-"""States of a job that say nothing of how its run has ended, or will."""
-
-
-def has_ended_since(state: RunState, job: Mapping[str, Any]) -> bool:
-    """Whether a run has ended since its job, of which the service knows no more, was begun: as its own files say."""
-    begun = job.get("started")
-    known = isinstance(begun, int | float) and state.ended is not None and state.ended >= begun
-    return known and job["state"] in OUTLIVED and state.state not in ("running", "waiting", BROKEN)
 
 
 class ServiceAnswer(NamedTuple):
@@ -122,22 +109,13 @@ class LocalRun:
     def progress(self) -> dict[str, Any]:
         """What it, or a pipeline's current stage, reported last in this attempt; empty if nothing can be read."""
         try:
-            state = self.folder.state()
-            stage = state.current_stage
-            current = self.folder if stage is None else RunFolder(self.folder.root, stage.run_id)
-            progress = current.read_json("progress.json")
-            return progress if reported_since(progress, state) else {}
+            return last_report(self.folder, self.folder.state())
         except AttnError:
             return {}
 
     def seconds_left(self) -> float | None:
         """How long it will take, as far as it said so in the last two minutes."""
-        progress = self.progress()
-        at, left, clock = (progress.get(name) for name in ("time", "seconds_left", "clock"))
-        if not isinstance(at, int | float) or not isinstance(left, int | float) or not isinstance(clock, str | None):
-            return None
-        since = Moment(at, clock).seconds_ago()
-        return max(0.0, left - since) if since < FRESH_SECONDS else None
+        return seconds_left(self.progress())
 
     def wait(self) -> RunEntry:
         """Its state once it has ended.

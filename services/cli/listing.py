@@ -26,13 +26,8 @@ if TYPE_CHECKING:
 STATES = ("queued", "waiting", "running", "interrupted", "done", "failed", "cancelled", "stopped", "lost",
           "unreachable", "broken")  # fmt: skip
 FIELDS = ("started", "name", "kind", "state", "time")
-KEY_SCORES = ("miou_crf", "miou", "seed_miou", "direct_miou", "mean_ap", "accuracy", "cue_miou_all", "coverage")
-"""Scores by which runs are told apart, by the last part of the name, the most telling first."""
-MOST_SCORES = 2
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
-UNSETTLED = ("queued", "running", "unreachable", "lost")
-"""States of a job of which its run's files say nothing, or less."""
 
 
 @dataclass
@@ -189,9 +184,9 @@ def _runs(root: str) -> list[Row]:
 
     from attn.errors import AttnError
     from jobs.runs.listing import list_entries
-    from services.cli.answering import has_ended_since
     from services.cli.jobs import list_there
     from services.discovery import find_service
+    from services.unsettled import UNSETTLED, has_ended_since
 
     entries = {entry.state.id: entry for entry in list_entries(root)}
     rows = {name: _of_run(entry) for name, entry in entries.items()}
@@ -256,18 +251,8 @@ def _of_job(job: dict[str, Any]) -> Row:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    from attn.display import duration, local_time
+    from attn.display import duration, key_scores, local_time, percent
 
+    scores = "  ".join(f"{name} {percent(value)}" for name, value in key_scores(row.metrics).items())
     times = (local_time(row.started), duration(row.seconds))
-    return (row.name, row.kind, row.state, row.what, row.data, key_scores(row.metrics), row.progress, *times, row.note)
-
-
-def key_scores(metrics: Mapping[str, float | None]) -> str:
-    """The most telling scores of a run: `val/mean_ap 87.6`."""
-    from attn.display import is_share, percent
-
-    shares = {name: value for name, value in metrics.items() if is_share(name) and isinstance(value, int | float)}
-    order = {name: place for place, name in enumerate(KEY_SCORES)}
-    places = {name: order[last] for name in shares if (last := name.rpartition("/")[2]) in order}
-    named = sorted(places, key=lambda name: places[name])
-    return "  ".join(f"{name} {percent(shares[name])}" for name in (named or list(shares))[:MOST_SCORES])
+    return (row.name, row.kind, row.state, row.what, row.data, scores, row.progress, *times, row.note)

@@ -30,6 +30,7 @@ from services.cli import (
     show,
     store,
     sweep,
+    view,
 )
 from services.cli.arguments import CoveredGroup, Group
 from services.cli.roots import RootCommand
@@ -84,6 +85,7 @@ app.command()(compare.compare)
 app.command()(runs.maps)
 app.command(cls=RootCommand)(listing.ls)
 app.command(cls=RootCommand)(show.show)
+app.command(cls=RootCommand)(view.view)
 app.command()(predict.predict)
 app.command()(export.export)
 app.command(cls=RootCommand)(repro.repro)

@@ -24,6 +24,7 @@ from services.access import Guard
 from services.api import create_app
 from services.connections import Limits, allowed_connections
 from services.problems import add_problem_handlers
+from services.sessions import Sessions
 from services.supervisor import Supervisor
 from services.table import Job, JobTable
 from tests.hostile.serving import serving
@@ -46,7 +47,7 @@ def small(limits: Limits, begun: list[int] | None = None) -> Iterator[int]:
         begun: Has an entry for every request to `/busy` that is being answered.
     """
     app, hold = FastAPI(), threading.Event()
-    app.add_middleware(Guard, tokens={})
+    app.add_middleware(Guard, sessions=Sessions({}))
     add_problem_handlers(app)
 
     @app.get("/healthz")

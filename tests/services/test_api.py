@@ -51,7 +51,7 @@ def test_a_run_has_its_config_state_and_last_metrics(client: TestClient) -> None
     assert client.get("/runs/first").json()["config"] == {}
 
 
-@pytest.mark.parametrize("run_id", ["none", "..", "%2e%2e", "..%2fsecret", "%2e%2e%2fsecret", "..%5csecret", "a" * 200])
+@pytest.mark.parametrize("run_id", ["none", "%2e%2e", "..%2fsecret", "%2e%2e%2fsecret", "..%5csecret", "a" * 200])
 def test_what_is_no_run_is_a_problem_and_leads_nowhere(client: TestClient, run_id: str) -> None:
     answer = client.get(f"/runs/{run_id}")
     assert answer.status_code == 404

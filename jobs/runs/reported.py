@@ -1,0 +1,37 @@
+"""What a run that is under way has reported last: its step, its figures and the time that is left."""
+
+from __future__ import annotations
+
+__all__ = ["last_report", "seconds_left"]
+
+from collections.abc import Mapping
+from typing import Any
+
+from attn.boot_clock import Moment
+from attn.errors import AttnError
+from attn.run_state import RunState
+from jobs.runs.listing import reported_since
+from jobs.runs.run_folder import RunFolder
+
+FRESH_SECONDS = 120.0
+"""How long a reported remaining time is believed."""
+
+
+def last_report(folder: RunFolder, state: RunState) -> dict[str, Any]:
+    """What a run, or a pipeline's current stage, reported last in this attempt; empty if nothing can be read."""
+    try:
+        stage = state.current_stage
+        current = folder if stage is None else RunFolder(folder.root, stage.run_id)
+        reported = current.read_json("progress.json")
+        return reported if reported_since(reported, state) else {}
+    except AttnError:
+        return {}
+
+
+def seconds_left(reported: Mapping[str, Any]) -> float | None:
+    """How long a run will take, as far as it said so in the last two minutes."""
+    at, left, clock = (reported.get(name) for name in ("time", "seconds_left", "clock"))
+    if not isinstance(at, int | float) or not isinstance(left, int | float) or not isinstance(clock, str | None):
+        return None
+    since = Moment(at, clock).seconds_ago()
+    return max(0.0, left - since) if since < FRESH_SECONDS else None

@@ -1,0 +1,86 @@
+"""Where the pages' costly reading is done: in processes of its own for a service, in threads for `attn view`.
+
+Configs, images and map stores need PyTorch and decoders of C. A service keeps both out of its own process, which stays
+small, and answers while they work.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Call", "ProcessWorkers", "in_thread"]
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar
+
+from attn.errors import RunError
+from attn.files.roots import limit_reading
+from services.planning import PRELOADED
+
+T = TypeVar("T")
+AT_ONCE = 2
+CALL_SECONDS = 120.0
+
+
+class Call(Protocol):
+    """Calls a function of a module, with arguments and a result that can be pickled."""
+
+    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T: ...
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a thread of this process."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+class ProcessWorkers:
+    """Calls functions in two processes, which start with the first call. One that dies is replaced.
+
+    Args:
+        roots: Folders and prefixes below which they read data; elsewhere they read nothing.
+    """
+
+    def __init__(self, roots: tuple[str, ...]) -> None:
+        self.roots = roots
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function.
+
+        Raises:
+            RunError: A process died, or did not answer in time.
+        """
+        pool = self._started()
+        try:
+            future = asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            return await asyncio.wait_for(future, CALL_SECONDS)
+        except BrokenProcessPool:
+            self.close()
+            raise RunError("reading it ended the process that read it: its files may be damaged") from None
+        except TimeoutError:
+            self.close()
+            raise RunError(f"reading it took more than {CALL_SECONDS:g} seconds") from None
+
+    def close(self) -> None:
+        """End the processes. The next call starts others."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(PRELOADED)
+            niceness = os.getpriority(os.PRIO_PROCESS, 0)
+            self._pool = ProcessPoolExecutor(AT_ONCE, context, _begin, (self.roots, niceness))
+        return self._pool
+
+
+def _begin(roots: tuple[str, ...], niceness: int) -> None:
+    limit_reading(roots)
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
