@@ -21,7 +21,7 @@ from attn.config.document import override_of
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError, RunError, WorkersLostError
 from attn.redaction import without_secrets
-from attn.runs.config_notices import config_notices
+from attn.runs.config_notices import config_notices, missing_files
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
 from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, sweep_config, trial_config
@@ -74,7 +74,9 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
         RunError: The id is taken, or no trial can run; trials that fail are recorded and do not end the sweep.
     """
     config, base = loaded
-    tell_notices(config_notices(loaded))
+    tell_notices(config_notices(loaded, files=False))
+    if missing := missing_files(loaded):
+        raise ConfigError(missing)
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
     comment = f"Sweep {folder.run_id} of {config.recipe}; `attn sweep` on this file repeats it."

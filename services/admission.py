@@ -69,6 +69,8 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
         faults += error.faults
     if isinstance(loaded, LoadedSweep):
         faults += _trials(*loaded, permissions)
+    elif loaded is not None and not faults:
+        faults += loaded.input_faults()
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)))
     return loaded

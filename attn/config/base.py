@@ -36,7 +36,8 @@ class Config(BaseModel):
     )
 
     def missing_files(self, prefix: str = "") -> Iterator[Fault]:
-        """Files that a run reads because of this config, and that this machine lacks; those in S3 are not asked for.
+        """Files that a run reads because of this config, and that this machine lacks or that are no such file; those in
+        S3 are not asked for.
 
         A config that names files adds its own to those of its sections.
 

@@ -9,7 +9,7 @@ from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from torch import nn
 
-from attn.errors import AttnError, ConfigError
+from attn.errors import AttnError, ConfigError, Fault
 from attn.models.backbone import FACTORY, Architecture, Backbone, architecture
 from attn.models.normalization import normalizations
 
@@ -92,10 +92,8 @@ class BackboneNetwork(nn.Module, Generic[C]):
         self.backbone: Backbone = architecture(config.name).build(stride, config.widths)
         stages = tuple(self.backbone.stages())
         if config.freeze_stages > len(stages):
-            raise ConfigError(
-                f"model.freeze_stages={config.freeze_stages}, but {config.name} has {len(stages)} stages: "
-                f"{', '.join(stages)}"
-            )
+            problem = f"{config.freeze_stages}, but {config.name} has {len(stages)} stages: {', '.join(stages)}"
+            raise ConfigError([Fault("model.freeze_stages", problem, f"{len(stages)} or fewer")])
 
     def freeze(self) -> None:
         """Fix the parameters that the config leaves untrained, and set training mode."""

@@ -16,14 +16,13 @@ from torch import Tensor
 
 from attn.config.base import Config, Location
 from attn.errors import ConfigError, Fault
-from attn.files.nearest import missing_path
 from attn.models.backbone import FACTORY, architecture, in_graph
 from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class
 from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
 from attn.models.normalization import frozen_statistics
 from attn.models.output import Output
-from attn.models.weights import fit, read_weights, with_our_names
+from attn.models.weights import fit, read_weights, weights_faults, with_our_names
 
 
 class ModelConfig(Config):
@@ -91,8 +90,7 @@ class ModelConfig(Config):
 
     def missing_files(self, prefix: str = "") -> Iterator[Fault]:
         yield from super().missing_files(prefix)
-        if self.weights != "imagenet":
-            yield from missing_path(f"{prefix}weights", self.weights)
+        yield from weights_faults(f"{prefix}weights", self.weights, lambda: self.build(1))
 
     @property
     def output_stride(self) -> int:

@@ -10,6 +10,7 @@ __all__ = [
     "imagenet_file",
     "read_state_dict",
     "read_weights",
+    "weights_faults",
     "weights_file",
     "with_our_names",
 ]
@@ -22,7 +23,7 @@ import os
 import pickle
 import tempfile
 import urllib.request
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +32,9 @@ from torch import Tensor, nn
 
 from attn import progress
 from attn.config.base import is_remote
-from attn.errors import DataError, WeightsError
+from attn.errors import AttnError, DataError, Fault, WeightsError
 from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
-from attn.files.nearest import did_you_mean
+from attn.files.nearest import did_you_mean, missing_path
 from attn.files.transfer import exists
 from attn.models.backbone import TIMM
 from attn.models.description import DESCRIPTION, WEIGHTS
@@ -93,6 +94,25 @@ def weights_file(weights: str) -> str:
         return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights
     candidates = (Path(weights, WEIGHTS), Path(weights, "model", WEIGHTS))
     return next((str(file) for file in candidates if file.is_file()), weights)
+
+
+def weights_faults(field: str, weights: str | None, build: Callable[[], object]) -> Iterator[Fault]:
+    """The fault of local weights that are not there, are no state dict, or do not fit; others are not asked for.
+
+    Args:
+        build: Makes the network with them.
+    """
+    if weights is None or weights == "imagenet" or is_remote(weights):
+        return
+    missing = list(missing_path(field, weights))
+    yield from missing
+    if not missing:
+        try:
+            build()
+        except WeightsError as error:
+            yield Fault(field, str(error))
+        except AttnError:  # another field's, which `input_faults` names
+            return
 
 
 def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:

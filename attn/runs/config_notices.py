@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["config_notices"]
+__all__ = ["config_notices", "missing_files"]
 
 import contextlib
 from typing import Any
 
 from attn.config.base import Config
 from attn.config.unused import unused_notices
-from attn.errors import ConfigError
+from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, Tpe
 from attn.runs.sweep.figures import unscored
@@ -36,24 +36,42 @@ def config_notices(loaded: Any, *, files: bool = True) -> list[str]:
             trial = trial_config(loaded.base, _shortest(loaded.config.space))
             # The objective may be a score of the maps that validation makes, which checkpoint.best does not say.
             notices += unused_notices(trial, searched={*loaded.config.space, "checkpoint.best"})
-            notices += _of_config(trial, files=files)
-        return notices
+            notices += _of_config(trial)
+        return notices + _stopping(loaded, files=files)
     unused = unused_notices(loaded) if isinstance(loaded, Config) else []
-    return unused + _of_config(loaded, files=files)
+    return unused + _of_config(loaded) + _stopping(loaded, files=files)
 
 
-def _of_config(loaded: Any, *, files: bool) -> list[str]:
+def _stopping(loaded: Any, *, files: bool) -> list[str]:
+    return [f"{fault}; the run would stop at its start" for fault in (missing_files(loaded) if files else ())]
+
+
+def _of_config(loaded: Any) -> list[str]:
     if isinstance(loaded, ComposedConfig):
         trainings = loaded.trainings().items()
         notices = [text for name, config in trainings for text in _of_training(config, f"{name}.")]
     else:
         notices = _of_training(loaded) if isinstance(loaded, RunConfig) else []
-    return notices + (_missing_files(loaded) if files and isinstance(loaded, Config) else [])
+    return notices
 
 
-def _missing_files(config: Config) -> list[str]:
-    """What would stop the run where this machine is the one that it runs on."""
-    return [f"{fault}; the run would stop at its start" for fault in config.missing_files()]
+def missing_files(loaded: Any) -> list[Fault]:
+    """Files that would stop a run where this machine is the one that it runs on; see `Config.missing_files`.
+
+    Args:
+        loaded: As for `config_notices`; of a sweep's searched fields each text is looked at, beside the base's values.
+    """
+    if not isinstance(loaded, LoadedSweep):
+        return list(loaded.missing_files()) if isinstance(loaded, Config) else []
+    space = loaded.config.space
+    points = [{name: end} for name, dimension in space.items() for end in dimension.ends() if isinstance(end, str)]
+    if not any(name.endswith("weights") for name in space):  # whose value in the base no trial has
+        points.append({})
+    faults: list[Fault] = []
+    for point in points:
+        with contextlib.suppress(ConfigError):  # values that no trial may have together
+            faults += trial_config(loaded.base, point).missing_files()
+    return list(dict.fromkeys(faults))
 
 
 def _of_training(config: RunConfig, prefix: str = "") -> list[str]:

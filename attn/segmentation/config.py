@@ -5,28 +5,28 @@ from __future__ import annotations
 __all__ = ["SegmentPredictConfig", "RetrainConfig", "SegmentConfig"]
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
+from attn.errors import Fault
 from attn.maps.dense_crf import SEC_CRF
 from attn.segmentation.labels import LabelsConfig
+from attn.segmentation.masks import MOST_CLASSES
 from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import SegmentInferenceConfig
 from attn.tracking.model_lookup import ModelLookup
 from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
+from attn.training.network_faults import network_faults
 from attn.training.network_input import own_input
 from attn.training.optimizer import OptimizerConfig
 from attn.training.run_config import RunConfig, check_batch, check_scores
 from attn.training.schedule import Poly, ScheduleConfig
-
-if TYPE_CHECKING:
-    from attn.errors import Fault
 
 
 class RetrainConfig(Config):
@@ -104,7 +104,14 @@ class SegmentConfig(RunConfig):
     def input_faults(self, prefix: str = "") -> list[Fault]:
         images = self.training.batch_size // (self.cluster.workers * self.training.accumulate_steps)
         bare = self.model.model_copy(update={"weights": None, "hidden": None if self.model.hidden is None else 1})
-        faults = training_faults(self, prefix, self.model, lambda: SegmentationNetwork(bare, 1), images, by_batch=True)
+        classes = getattr(self.data, "classes", None)
+        if classes is not None and len(classes) > MOST_CLASSES:
+            problem = f"{len(classes)} classes are more than a mask can have"
+            return [Fault(f"{prefix}data.classes", problem, f"{MOST_CLASSES} or fewer")]
+        faults = network_faults(prefix, lambda _: SegmentationNetwork(bare, 1), self.model.freeze_stages)
+        faults = faults or training_faults(
+            self, prefix, self.model, lambda: SegmentationNetwork(bare, 1), images, by_batch=True
+        )
         if self.retrain is not None:
             faults += self.second_round(labels=self.labels, weights="").input_faults(f"{prefix}retrain.")
         return faults

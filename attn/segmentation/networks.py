@@ -22,13 +22,12 @@ from torch import Tensor, nn
 
 from attn.config.base import Config, Location
 from attn.errors import ConfigError, Fault
-from attn.files.nearest import missing_path
 from attn.models.backbone import FACTORY, Architecture, architecture
 from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class
 from attn.models.least_input import POSITIONS, fits, least_side
 from attn.models.normalization import frozen_statistics
-from attn.models.weights import StateDict, fit, read_weights, with_our_names
+from attn.models.weights import StateDict, fit, read_weights, weights_faults, with_our_names
 from attn.segmentation.masks import MOST_CLASSES
 
 DILATIONS = {"largefov": (12,), "aspp": (6, 12, 18, 24)}
@@ -92,8 +91,7 @@ class SegmentationModelConfig(Config):
 
     def missing_files(self, prefix: str = "") -> Iterator[Fault]:
         yield from super().missing_files(prefix)
-        if self.weights != "imagenet":
-            yield from missing_path(f"{prefix}weights", self.weights)
+        yield from weights_faults(f"{prefix}weights", self.weights, lambda: self.build(1))
 
     @property
     def output_stride(self) -> int:

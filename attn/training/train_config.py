@@ -13,11 +13,12 @@ from attn.methods import MethodConfig
 from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
 from attn.training.inputs import map_scale_faults, training_faults
+from attn.training.network_faults import network_faults
 from attn.training.network_input import own_input
 from attn.training.run_config import RunConfig, check_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from attn.data.transforms import InputConfig
     from attn.errors import Fault
@@ -64,6 +65,8 @@ class TrainConfig(RunConfig):
         return {"checkpoint.best": ("validation.maps",)}
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
+        if faults := network_faults(prefix, self._bare_network, self.model.freeze_stages, self.method.build().layers):
+            return faults
         stream, shards = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps
         images = self.training.batch_size // shards
         others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // shards
@@ -79,8 +82,8 @@ class TrainConfig(RunConfig):
         """
         return map_scale_faults(self.model, self._bare_network, input, maps, prefix)
 
-    def _bare_network(self) -> Network:
-        return Network(self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1}), 1, ())
+    def _bare_network(self, layers: Sequence[str] = ()) -> Network:
+        return Network(self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1}), 1, layers)
 
     @model_validator(mode="after")
     def _choose_input(self) -> Self:

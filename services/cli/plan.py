@@ -66,6 +66,7 @@ def plan(
     from attn.runs.pipeline import PipelineConfig
     from attn.runs.recipes import load_any_run, load_run
     from attn.runs.sweep.load import LoadedSweep, TrialConfig, trial_config
+    from attn.training.inputs import check_inputs
     from attn.training.run_config import RunConfig
     from jobs.sweeps.costs import Costs
     from jobs.sweeps.estimate import Estimate, run_estimate
@@ -102,6 +103,8 @@ def plan(
 
         return _tree(plan_target(kind, targets, overrides))
     given = load_any_run(targets[0], overrides) if kind is None else load_run(targets[0], kind, overrides)
+    if not isinstance(given, LoadedSweep):  # its trials were checked when it was read
+        check_inputs(given)
     tell_notices(config_notices(given))
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}

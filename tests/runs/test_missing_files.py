@@ -60,7 +60,7 @@ def test_a_pipeline_says_before_its_first_stage_which_file_is_missing(
     notices = [text for text in config_notices(config) if text.startswith(f"{field}: ")]
     assert len(notices) == 1
     assert message.format(tmp_path) in notices[0]
-    assert not config_notices(config, files=False)
+    assert not [text for text in config_notices(config, files=False) if "no file" in text]
     with pytest.raises(ConfigError) as raised:
         PipelineData().check(config)
     assert [fault.where for fault in raised.value.faults] == [field]

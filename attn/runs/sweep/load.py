@@ -120,7 +120,9 @@ def resolve_sweep(layers: Layers) -> LoadedSweep:
     if base is not None:
         trial = trial_config(base, {})
         faults = _with_set(faults, layers.overrides, trial)
-        trials = {"": trial} | _trials(document, base, config.space if config else valid_dimensions(document), faults)
+        space = config.space if config else valid_dimensions(document)
+        faults += [fault for fault in trial.input_faults() if fault.where not in space]
+        trials = {"": trial} | _trials(document, base, space, faults)
         if config is None:
             faults += filter(None, [_without_figure(document, valid_objective(document), trials)])
             raise ConfigError(faults)
@@ -143,7 +145,7 @@ def _trials(
                 check_inputs(tried)
                 trials[f"{key} = {json.dumps(value)}: "] = tried
             except ConfigError as error:
-                faults += [_of_value(document, key, value, fault) for fault in error.faults]
+                faults += [_of_value(document, key, value, fault) for fault in error.faults if fault not in faults]
                 break
     return trials
 
