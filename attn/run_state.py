@@ -130,8 +130,9 @@ class RunState(BaseModel):
         create_time: When that process started; written as `born` by early versions.
         tracking_run: Id of the MLflow run.
         attempts: How often the workers started; for a pipeline, how often each stage was restarted.
-        attempt_ends: Of a training, what ended its attempts that failed: `attempt`, `at` in seconds since 1970, `epoch`
-            of the newest checkpoint, the `error` in a line, and its `cause` as above. `failures` has tracebacks.
+        attempt_ends: What ended the attempts of a training that failed, and those of any run that lost its process:
+            `attempt`, `at` in seconds since 1970, `epoch` of the newest checkpoint, the `error` in a line, and its
+            `cause` as above. `failures` has the tracebacks of workers.
         epoch, step: Position of the newest checkpoint.
         threads: Of each worker of a training, as it was run: its weights depend on them, first in their last bits.
         metrics: Metrics of the newest checkpoint, or of the epoch that the trained model is of; for kinds other than

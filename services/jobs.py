@@ -158,7 +158,9 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     def resume(job_id: JobId) -> JobStatus:
         """Queue a failed, cancelled or lost job again; it continues from its last checkpoint."""
         job = result(job_id)
-        values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
+        values: dict[str, Any] = {
+            "state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None, "restarts": None,
+        }  # fmt: skip
         resumable = ["failed", "cancelled", "lost"]
         if job.state in RUNNING and job.cancel is not None:
             waits = f"`attn status {job_id} --wait` waits for that"

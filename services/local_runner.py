@@ -64,8 +64,8 @@ class LocalRunner:
             return ended_by_status(result["status"], result["error"], reported=True)
         if code is not None:
             how = signal_name(-code) if code < 0 else f"exit status {code} and reported no error"
-            return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` continues it")
-        return Ended("lost", f"its process is gone without a report; `attn resume {job.id}` continues it")
+            return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` continues it", lost=code < 0)
+        return Ended("lost", f"its process is gone without a report; `attn resume {job.id}` continues it", lost=True)
 
     def request_stop(self, job: Job) -> bool:
         if (pid := self._running_pid(job)) is None:

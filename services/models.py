@@ -80,6 +80,7 @@ class JobStatus(BaseModel):
             answered; `lost`: its process is gone without a report.
         waiting: Why it has not started; of a training that has, what its cluster lacks for its workers.
         started, ended: Of the last attempt.
+        restarts: How often the service has started it again after its driver was lost; null: never.
         run: What its run says of all attempts; null before it has begun.
         stages: State of each stage of a pipeline: `running`, `done`, `reused`, `waiting` for those before it; where the
             job has ended, `failed`, `cancelled` or `interrupted`, and `not begun`. Epoch, step, progress and eta are
@@ -101,6 +102,7 @@ class JobStatus(BaseModel):
     priority: int = 0
     max_duration: float | None = None
     attempt: int = 0
+    restarts: int | None = None
     submitted: float
     started: float | None = None
     ended: float | None = None

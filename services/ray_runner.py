@@ -136,7 +136,9 @@ class RayRunner:
         result = self.server.job(name)
         if result is None:
             return Ended(
-                "lost", f"its cluster was restarted and no longer knows it; `attn resume {job.id}` continues it"
+                "lost",
+                f"its cluster was restarted and no longer knows it; `attn resume {job.id}` continues it",
+                lost=True,
             )
         ended = result["status"] in ENDED
         self._copy_log(job, name, last=ended)
@@ -199,7 +201,10 @@ class RayRunner:
         if details["status"] == "STOPPED":
             return Ended("cancelled", "it was stopped on the cluster before it could close its run")
         if code is not None and code < 0:
-            return Ended("failed", f"its process ended by {signal_name(-code)}; `attn resume {job.id}` continues it")
+            how = f"its process ended by {signal_name(-code)}; `attn resume {job.id}` continues it"
+            return Ended("failed", how, lost=True)
+        if code is None and details["status"] == "FAILED":  # its node was lost
+            return Ended("failed", message or None, lost=True)
         return ended_by_status(1 if code is None else code, message, reported=False)
 
 

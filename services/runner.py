@@ -55,11 +55,13 @@ class Ended:
     Attributes:
         state: The job's final state.
         reported: Whether the driver itself reported how it ended.
+        lost: Whether it was killed, or its machine was lost.
     """
 
     state: str
     error: str | None
     reported: bool = False
+    lost: bool = False
 
 
 DriverStatus = Running | Unreachable | Ended

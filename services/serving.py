@@ -27,6 +27,7 @@ def serve(
     port: int,
     *,
     slots: int,
+    restarts: int,
     max_queued: int,
     database: str | None,
     tokens: str | None,
@@ -50,7 +51,7 @@ def serve(
         state_dir = Path(state_dir_of(root))
         claim_state_dir(state_dir)
         table = JobTable(database or sqlite_uri(state_dir / "jobs.db"), max_queued=max_queued)
-        supervisor = Supervisor(root, state_dir, table, slots, ray_jobs, data_roots)
+        supervisor = Supervisor(root, state_dir, table, slots, ray_jobs, data_roots, restarts)
 
         def begin() -> None:
             supervisor.start()

@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attn.boot_clock import Moment
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, RunError, WorkersLostError
 from attn.wording import counted
+from jobs.runs.attempt_ends import note_end
 from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.output_redaction import redact
 from services.ray_runner import RayRunner
 from services.runner import Ended, Runner, Running, StateDir
-from services.table import ENDED, RUNNING, Job, JobTable
+from services.table import ENDED, RUNNING, Job, JobTable, QueueFullError
 
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
@@ -67,6 +68,7 @@ class Supervisor:
         slots: int = 1,
         ray_jobs: str | None = None,
         data_roots: tuple[str, ...] = (),
+        restarts: int = 0,
     ) -> None:
         """Lock the state folder for this service.
 
@@ -75,11 +77,12 @@ class Supervisor:
             slots: Jobs that may run at once; on this machine as many of them as its cores hold.
             ray_jobs: URL of the Ray job server that runs new jobs; None: they run on this machine.
             data_roots: Folders and prefixes that jobs may read besides the root.
+            restarts: How often a job whose driver was lost is started again.
 
         Raises:
             RunError: Another service has locked the folder, or the code of jobs is too large to be sent to a cluster.
         """
-        self.root, self.table, self.slots, self.ray_jobs = root, table, slots, ray_jobs
+        self.root, self.table, self.slots, self.ray_jobs, self.restarts = root, table, slots, ray_jobs, restarts
         self.state_dir = StateDir(root, state_dir, data_roots)
         (state_dir / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = (state_dir / "lock").open("w")
@@ -257,11 +260,30 @@ class Supervisor:
             error = f"it ran longer than max_duration={job.max_duration:g} seconds"
         self._runner(job.job_server).cleanup(job)
         self.closing.pop(job.id, None)
-        self._close_run(job, "failed" if state == "lost" else state, error)
+        lost = job.cancel is None and (status.lost or self._failed_by_no_fault_of_its_own(job, status))
+        self._close_run(job, "failed" if state == "lost" else state, error, lost=lost)
+        if lost and self._start_again(job):
+            return
         self.table.end(job, state, error)
         if not RunFolder(self.root, job.id).is_local:
             with contextlib.suppress(AttnError):
                 RunFolder(self.root, job.id).write("job.log", redact(self.log(job.id).read_bytes()))
+
+    def _failed_by_no_fault_of_its_own(self, job: Job, status: Ended) -> bool:
+        """Whether a driver has closed its run as one that may succeed if it goes on, as after the loss of a cluster."""
+        with contextlib.suppress(AttnError):
+            return status.reported and status.state == "failed" and RunFolder(self.root, job.id).state().cause == "lost"
+        return False
+
+    def _start_again(self, job: Job) -> bool:
+        """Queue a job whose driver was lost; False if it was started again often enough, or the queue is full."""
+        restarts = job.restarts or 0
+        if restarts >= self.restarts:
+            return False
+        try:
+            return self.table.change(job.id, RUNNING, state="queued", error=None, restarts=restarts + 1)
+        except QueueFullError:
+            return False
 
     def _stop_if_due(self, job: Job) -> None:
         """Stop a running job that was cancelled or that exceeds its `max_duration`."""
@@ -301,12 +323,15 @@ class Supervisor:
             closing.modified, closing.active_at = modified, now
         return now - closing.active_at > GRACE_SECONDS or closing.asked.seconds_ago() > CLOSING_SECONDS
 
-    def _close_run(self, job: Job, state: str, error: str | None) -> None:
+    def _close_run(self, job: Job, state: str, error: str | None, *, lost: bool) -> None:
         """Record the end of a run whose process died before it could; its state would stay `running`."""
+        cause = WorkersLostError.code if lost else None
         with contextlib.suppress(AttnError, ValueError):
             folder = RunFolder(self.root, job.id)
             if folder.exists() and folder.state().state == "running" and state in ENDED:
-                folder.update(state=state, ended=time.time(), error=error)
+                if lost:
+                    note_end(folder, str(error).partition("; `attn resume")[0], cause)
+                folder.update(state=state, ended=time.time(), error=error, cause=cause)
 
 
 def _modified(path: Path) -> int | None:

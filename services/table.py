@@ -61,6 +61,8 @@ class Job:
         started_clock: `started` by the boot clock of the service's machine, which cannot be set.
         create_time: When Ray's job server accepted it, by that cluster's clock; None beside the service.
         request: Hash of the submission. The same id with another request is a conflict.
+        restarts: How often the service has started it again after its driver was lost, since it was submitted or
+            resumed.
         cores: Cores of the service's machine that it needs there; None: all of them.
     """
 
@@ -88,6 +90,7 @@ class Job:
     process: str | None = None
     started_clock: str | None = None
     cores: int | None = None
+    restarts: int | None = None
 
 
 def _columns(metadata: sa.MetaData) -> sa.Table:
@@ -118,6 +121,7 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("process", sa.String(100)),
         sa.Column("started_clock", sa.String(100)),
         sa.Column("cores", sa.Integer),
+        sa.Column("restarts", sa.Integer),
         sa.Index("attn_jobs_newest", "submitted", "id"),
     )
 

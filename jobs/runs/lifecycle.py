@@ -31,7 +31,8 @@ from attn import progress
 from attn.config.base import Config
 from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
-from attn.errors import AttnError, RunError, StorageAwayError, cause_of
+from attn.driver_process import process_text
+from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError, cause_of
 from attn.files.patience import DEFAULT_PATIENCE_SECONDS, patience, patience_of
 from attn.memory import out_of_memory
 from attn.runs.started import started
@@ -39,6 +40,7 @@ from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run,
 from attn.training.allocator import keep_freed_memory
 from attn.training.run_config import RunConfig
 from jobs.runs.about import about_of
+from jobs.runs.attempt_ends import note_end
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields, refuse_replacing
 from jobs.runs.description import describe_run
 from jobs.runs.heartbeat import heartbeat
@@ -174,6 +176,8 @@ def continue_run(
     if others:
         check_ended(folder, state)
     with _lived(config, folder, state.tracking_run, state.seconds or 0.0) as run:
+        if others and state.state == "running":
+            note_end(folder, f"{process_text(state)} ended without a word", WorkersLostError.code)
         marks = {
             "state": "running",
             "resumed": time.time(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["KeepFailures", "failure_line", "kind_of_failure", "traceback_file"]
 
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,10 +19,9 @@ from ray.train.v2._internal.exceptions import (
 from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError
 from attn.redaction import without_secrets
 from jobs.ray_cluster.progress import Channel
+from jobs.runs.attempt_ends import next_attempt, note_end
 from jobs.runs.run_folder import RunFolder
 
-MOST_ENDS = 100
-"""Of the newest attempts, in `run.json`."""
 TOO_LITTLE = (OutOfMemoryError, InsufficientClusterResourcesError, WorkerGroupStartupTimeoutError)
 """What ends a worker because the machines are too small or too few: it would end so again."""
 
@@ -57,17 +55,11 @@ class KeepFailures(UserCallback):
 
     def _keep(self, failures: Mapping[int, Exception]) -> None:
         folder = RunFolder(self.root, self.run_id)
-        state = folder.state()
-        ends = state.attempt_ends or []
-        attempt = 1 + int(ends[-1].get("attempt", len(ends)) if ends else 0)
-        inner = _in_order(failures.values())
+        attempt, inner = next_attempt(folder.state()), _in_order(failures.values())
         line, kind = without_secrets(_line(inner[0])), _kind(inner)
         text = "\n".join(f"worker {rank}\n{failure}\n" for rank, failure in sorted(failures.items()))
         folder.write(traceback_file(attempt), without_secrets(text))
-        end = {"attempt": attempt, "at": time.time(), "epoch": state.epoch or 0, "error": line}
-        if kind is not RunError:
-            end["cause"] = kind.code
-        folder.update(attempt_ends=[*ends, end][-MOST_ENDS:])
+        end = note_end(folder, line, None if kind is RunError else kind.code)
         kept = folder.path(traceback_file(attempt))
         message = f"attempt {attempt} ended after epoch {end['epoch']}: {line}; see {kept}"
         Channel(self.run_id).put({"kind": "text", "text": message})

@@ -27,6 +27,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs --tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
     slots: Annotated[int, typer.Option(min=1, help="Most jobs that run at once.")] = 1,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="How often a job whose process or cluster was lost goes on by itself.")
+    ] = 0,
     max_queued: Annotated[
         int, typer.Option("--max-queued", min=1, help="Largest number of waiting jobs; further ones are refused.")
     ] = 1000,
@@ -84,8 +87,8 @@ def serve(
     with patience(BRIEF_PATIENCE_SECONDS):  # whoever asks it waits
         run(
             absolute_root(root), host, port,
-            slots=slots, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
-            any_host=host not in LOOPBACK,
+            slots=slots, restarts=restarts, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token,
+            ray_jobs=ray_jobs, any_host=host not in LOOPBACK,
             data_roots=tuple(map(_data_root, data_root or [])),
         )  # fmt: skip
 

@@ -222,6 +222,9 @@ def test_a_killed_run_is_continued(kind: str, prepared: Path, tmp_path: Path, se
     again.join(SECONDS)
     assert again.exitcode == 0, run.output
     assert (run.state["kind"], run.state["state"]) == (kind, "done")
+    (end,) = run.state["attempt_ends"]
+    assert (end["attempt"], end["cause"]) == (1, "lost")
+    assert end["error"].startswith(f"process {run.process.pid} of ")
     assert server.ends[-1]["status"] == "FINISHED"
     if kind not in ("pipeline", "sweep"):  # whose stages and trials have records of their own
         assert server.requests["/api/2.0/mlflow/runs/create"] == 1, "a run has one record"

@@ -117,7 +117,8 @@ def test_what_the_service_itself_prints(
     monkeypatch.setattr("services.serving.run_server", run_server)
     serve_root(
         str(tmp_path), "127.0.0.1", 0,
-        slots=1, max_queued=1, database=None, tokens=None, no_token=True, data_roots=(), ray_jobs=None, any_host=False,
+        slots=1, restarts=0, max_queued=1, database=None, tokens=None, no_token=True, data_roots=(), ray_jobs=None,
+        any_host=False,
     )  # fmt: skip
     said = capsys.readouterr().err.encode()
     assert not [word for word in (*HIDDEN, b"AKIA") if word in said], said

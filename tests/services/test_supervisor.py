@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attn import boot_clock
+from jobs.runs.run_folder import RunFolder
 from services import supervisor as module
 from services.runner import Ended, Running
 from services.supervisor import Supervisor
@@ -193,3 +194,57 @@ def test_jobs_wait_for_cores_of_this_machine(service: Service) -> None:
     table.change("b", ["running"], state="done")
     service.tick()
     assert states() == ["done", "done", "done", "running", "running"]
+
+
+class Losing(Deaf):
+    """Its drivers end as it is told."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__()
+        self.ended = ended
+
+    def poll(self, job: Job) -> Running | Ended:
+        return self.ended
+
+
+LOST = Ended("lost", "its process is gone without a report; `attn resume j` continues it", lost=True)
+
+
+@pytest.mark.parametrize(
+    ("ended", "cause", "started"),
+    [
+        (LOST, None, 3),
+        (Ended("failed", "its process ended by SIGKILL; ...", lost=True), None, 3),
+        (Ended("failed", "Ray ended before the run did", reported=True), "lost", 3),
+        (Ended("failed", "a bug", reported=True), None, 1),
+        (Ended("done", None, reported=True), None, 1),
+    ],
+)
+def test_a_job_whose_driver_was_lost_is_started_again_as_often_as_said(
+    service: Service, ended: Ended, cause: str | None, started: int
+) -> None:
+    folder = RunFolder(service.supervisor.root, "j")
+    service.supervisor.restarts, service.supervisor.runners[None] = 2, Losing(ended)
+    for _ in range(started):
+        assert service.job().state == "running"
+        if ended.reported:
+            folder.begin(kind="train", state=ended.state, cause=cause)
+        else:
+            before = folder.state().attempt_ends if folder.exists() else None
+            folder.begin(kind="train", state="running", attempt_ends=before)
+        service.tick()
+    job = service.job()
+    assert (job.state, job.attempt, job.restarts or 0) == (ended.state, started, started - 1)
+    if not ended.reported:
+        state = folder.state()
+        assert (state.state, state.cause) == ("failed", "lost")
+        ends = state.attempt_ends or []
+        assert [(end["attempt"], end["cause"]) for end in ends] == [(1, "lost"), (2, "lost"), (3, "lost")]
+        assert "attn resume" not in ends[0]["error"]
+
+
+def test_a_job_that_is_being_cancelled_is_not_started_again(service: Service) -> None:
+    service.supervisor.restarts, service.supervisor.runners[None] = 2, Losing(LOST)
+    service.supervisor.cancel(service.job(), now=False)
+    service.tick()
+    assert service.job().state == "cancelled"
