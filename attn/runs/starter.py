@@ -22,7 +22,7 @@ from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
 from attn.runs.config_notices import config_notices
 from attn.runs.config_reader import resolve_run
-from attn.runs.layers import DATA, RECIPE, Layers, read_layers
+from attn.runs.layers import DATA, RECIPE, Layers, read_layers, with_data
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.recipes import RECIPE_PREFIX, config_text, recipe_paths
 from attn.runs.sweep.load import LoadedSweep, trial_config
@@ -95,11 +95,13 @@ def starter(recipe: str, file: str, overrides: Sequence[str]) -> Starter:
     Args:
         recipe: A recipe's name, or a run's file.
         file: Where the text will stand.
-        overrides: `a.b=value` each, to be set in the file; `data=FILE` for the name of a file with the data's fields.
+        overrides: `a.b=value` each, to be set in the file; `data=FILE` for the name of a file with the data's fields,
+            which are written into the text where other overrides lie over them.
 
     Raises:
         ConfigError: There is no such recipe, or the overrides do not fit it.
     """
+    overrides = _with_data_fields(overrides)
     given = _given(overrides)
     filled = _placeholders(recipe, given)
     layers = read_layers(*config_text(recipe), [*filled, *overrides], LOCAL_TEXTS)
@@ -132,9 +134,15 @@ def _given(overrides: Sequence[str]) -> dict[Path, Any]:
         given |= dict(_leaves(*parsed))
     if (RECIPE,) in given:
         raise ConfigError([Fault(RECIPE, "is the first argument", "attn init RECIPE FILE.yaml")])
-    if (DATA,) in given and any(path[0] == DATA and len(path) > 1 for path in given):
-        raise ConfigError([Fault(DATA, "comes from a file, and fields of it are given too", "set them in the file")])
     return given
+
+
+def _with_data_fields(overrides: Sequence[str]) -> Sequence[str]:
+    """The overrides, with the fields in the file of `data=FILE` where others lie over it: a section names one alone."""
+    given = _given(overrides)
+    files = [path for path, value in given.items() if path[-1] == DATA and isinstance(value, str)]
+    together = any(path[: len(file)] == file and path != file for path in given for file in files)
+    return with_data(overrides, LOCAL_TEXTS) if together else overrides
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:

@@ -60,10 +60,8 @@ def test_nothing_is_overwritten(attn: Any) -> None:
         ),
         (["gain", "my.yaml", "data.source=foldr"], "data.source = 'foldr' is not available"),
         (["gain", "my.yaml", "--data", "no.yaml"], "data = no.yaml cannot be read: there is no such file"),
-        (
-            ["gain", "my.yaml", "--data", "p.yaml", "data.split=val"],
-            "comes from a file, and fields of it are given",
-        ),
+        (["gain", "my.yaml", "--data", "no.yaml", "data.split=val"], "data = no.yaml cannot be read: there is no"),
+        (["gain", "my.yaml", "--data", "p.yaml", "data.splitt=val"], "data.splitt is not a known field"),
         (["gain", "my.yaml", "recipe=oaa"], "is the first argument"),
     ],
 )
@@ -72,6 +70,23 @@ def test_what_does_not_fit_is_one_error_and_leaves_no_file(attn: Any, arguments:
     done = attn("init", *arguments)
     assert (done.status, said in done.err) == (2, True), done.err
     assert not Path("my.yaml").exists()
+
+
+@pytest.mark.parametrize("section", ["", "train."])
+def test_fields_lie_over_those_of_a_file_of_data(attn: Any, section: str) -> None:
+    """As for `attn train`; what the file says besides stays, and stands in the new file."""
+    Path("p.yaml").write_text("source: folder\nroot: photos\nsplit: train\nmasks: drawn\n")
+    recipe = "gain_sec_voc" if section else "gain"
+    given = [f"{section}data=p.yaml", f"{section}data.split=val", f"{section}data.root=others"]
+    assert attn("init", recipe, "my.yaml", *given).status == 0
+    done = attn("validate", "my.yaml", "--json")
+    assert done.status == 0, done.err
+    config = done.json["config"]
+    data = (config["train"] if section else config)["data"]
+    assert (data["source"], data["split"], data["masks"]) == ("folder", "val", "drawn")
+    assert data["root"] == str(Path.cwd() / "others")
+    direct = attn("validate", recipe, *given, "--json").json["config"]
+    assert (direct["train"] if section else direct)["data"] == data
 
 
 def test_a_relative_root_starts_from_the_working_directory(
