@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from attn.runs.table import KINDS, build_components
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun, hooks_of
 from tests.bundles import tiny_bundle
+from tests.forks import forking
 from tests.jobs.lifecycles import CASES, FAULT, continue_it, run_it
 from tests.tracking.stand_in import StandIn
 
@@ -80,10 +80,10 @@ SECONDS = 60.0
 PRELOADED = (
     "tests.jobs.lifecycles", "mlflow", "sklearn.metrics", "sqlalchemy", "sympy", "matplotlib.figure",
     "PIL.JpegImagePlugin", "attn.tracking.buffered_tracker", "attn.registry.mlflow_registry",
-    "attn.registry.mlflow_model",
+    "attn.registry.mlflow_model", "jobs.resume", "jobs.training.classifier", "mlflow.pytorch",
+    "mlflow.tracking.request_header.registry",
 )  # fmt: skip
 """What the commands import: once, and not in each of their processes."""
-CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,10 @@ class Started:
         self.kind, self.root, self.server = kind, root, server
         for location in prepared.iterdir():
             (root / location.name).symlink_to(location)
-        self.channel, theirs = CONTEXT.Pipe()
+        context = forking(*PRELOADED)
+        self.channel, theirs = context.Pipe()
         arguments = (kind, str(root), server.uri, str(root / "output"), theirs, how)
-        self.process = CONTEXT.Process(target=run_it, args=arguments)
+        self.process = context.Process(target=run_it, args=arguments)
         self.process.start()
         theirs.close()
 
@@ -145,11 +146,6 @@ class Started:
     @property
     def state(self) -> dict[str, Any]:
         return json.loads((self.root / "r" / "run.json").read_text())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def processes() -> None:
-    CONTEXT.set_forkserver_preload([*PRELOADED])
 
 
 @pytest.fixture
@@ -217,7 +213,7 @@ def test_a_killed_run_is_continued(kind: str, prepared: Path, tmp_path: Path, se
     os.kill(run.process.pid or 0, signal.SIGKILL)
     assert run.end() == -signal.SIGKILL
     assert run.state["state"] == "running"
-    again = CONTEXT.Process(target=continue_it, args=(kind, str(tmp_path), str(tmp_path / "output")))
+    again = forking(*PRELOADED).Process(target=continue_it, args=(kind, str(tmp_path), str(tmp_path / "output")))
     again.start()
     again.join(SECONDS)
     assert again.exitcode == 0, run.output

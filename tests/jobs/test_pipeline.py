@@ -6,7 +6,6 @@ But for one test, training itself is stood in for by an untrained network.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -42,6 +41,7 @@ from jobs.sweeps.results import read_rows
 from jobs.sweeps.trial_folder import trial_folder
 from jobs.sweeps.trial_run import run_composed
 from jobs.train import TrainResult
+from tests.forks import forking
 from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
 from tests.jobs.pipelines import NAMES, TEXT, Untrained, config, repeated, untrained
@@ -282,7 +282,7 @@ def test_a_killed_pipeline_goes_on_where_it_was(tmp_path: Path) -> None:
     expected = pipeline.run(config(tmp_path / "whole"), run_id="p").scores
     root = tmp_path / "killed"
     for point, left in (("amid cues", {"train", "maps"}), ("after cues", {"train", "maps", "cues"})):
-        process = multiprocessing.get_context("spawn").Process(target=killed, args=(str(root), point))
+        process = forking(__name__).Process(target=killed, args=(str(root), point))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL

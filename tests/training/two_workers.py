@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import multiprocessing
 
-PRELOADED = ["attn.data.loader", "attn.training.trainer"]
+from tests.forks import forking
+
+PRELOADED = ("attn.data.loader", "attn.training.trainer", "torch._dynamo")
+"""The last is what `DistributedDataParallel` imports."""
 
 
 def run_two(worker: Callable[..., None], *arguments: Any) -> None:
@@ -18,5 +21,5 @@ def run_two(worker: Callable[..., None], *arguments: Any) -> None:
     Raises:
         ProcessException: One of them failed.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    forking(*PRELOADED)
     multiprocessing.start_processes(worker, arguments, nprocs=2, start_method="forkserver")
