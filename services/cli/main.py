@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]
 
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
 import typer
 
@@ -154,8 +155,14 @@ app.add_typer(maps, name="store")
 add_kinds(app)
 
 
+@functools.cache
+def program() -> Any:
+    """The commands of `app`, built once a process: Typer builds them anew for each call of `app`."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     replace_unencodable()
     bypass_proxies_for_loopback()
-    app()
+    program()()
