@@ -74,7 +74,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the collector of reference cycles look more often from here on: `tests/processes` had it wait for imports."""
+    """Let the collector of reference cycles look more often from here on: `tests/processes` had it wait for imports.
+
+    What was imported and collected stays: to look at all of it takes half a second.
+    """
+    gc.freeze()
     gc.set_threshold(50_000)
 
 

@@ -54,7 +54,7 @@ def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
         "train": ("scenes_gain",),
         "segment": ("segment_scenes",),
         "pipeline": ("gain_segment_scenes",),
-        "sweep": ("sweep_scenes_gain",),
+        "sweep": ("sweep_scenes_gain", "set.data.count=8"),
         "evaluate": ("oaa", *small),
         "maps": ("oaa", *small),
         "cues": ("segment_scenes", "data.count=3"),
@@ -104,8 +104,8 @@ def test_a_time_that_was_never_measured_is_told_with_the_way_to_measure_it(attn:
     (line,) = [one for one in done.out.splitlines() if one.startswith("time")]
     assert line.split(maxsplit=1)[1] == "not measured; `attn plan` with --measure runs a few steps"
     assert attn("plan", "scenes_gain", f"root={tmp_path}", "--json").json["time"]["seconds"] is None
-    for words in ("segment_scenes", "gain_segment_scenes", "sweep_scenes_gain"):
-        out = attn("plan", words, f"root={tmp_path}").out
+    for words in (["segment_scenes"], ["gain_segment_scenes"], ["sweep_scenes_gain", "set.data.count=8"]):
+        out = attn("plan", *words, f"root={tmp_path}").out
         assert re.search(r"time +not measured; .*--measure runs a few", out), out
         assert "time.seconds" not in out
 
