@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "DRIVEN",
     "INTERRUPTED",
     "Driver",
     "driver_of",
@@ -25,14 +26,16 @@ from attn.process_identity import created_about, is_running
 from attn.run_state import RunState
 
 INTERRUPTED = "interrupted"
+DRIVEN = ("starting", "running")
+"""States in which a process drives a run."""
 Driver = Literal["here", "gone", "elsewhere"]
 """`here`: a process of this machine drives the run; `gone`: it ended without a word, or is on another machine and was
 not heard of for long; `elsewhere`: it is a process of another machine, which cannot be seen from here."""
 
 
 def driver_of(state: RunState) -> Driver | None:
-    """Return the state of the process that drives a run; None for a run that is not running."""
-    if state.state != "running":
+    """Return the state of the process that drives a run; None for a run that none drives."""
+    if state.state not in DRIVEN:
         return None
     if state.host != platform.node():
         return "elsewhere"

@@ -28,6 +28,7 @@ from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.runs.starting import starting
 from jobs.stages.cues import CuesStage
 from jobs.stages.data import PipelineData
 from jobs.stages.order import stages_of
@@ -89,16 +90,20 @@ def run(
         names = list(stages)
         again = names[names.index(start) :]
     data = PipelineData()
-    data.check(config, cues_there="cues" not in again and _has_cues(before, config.root))
-    with begin_or_continue(
-        "pipeline",
-        config,
-        folder,
-        recorded=config,
-        data=DataUsed.of(config.data, data.sources.get(config.data)),
-        fields={"again": again, "stage_names": list(stages)},
-        kept=("attempts", "stages"),
-    ) as live:
+    with contextlib.ExitStack() as begun:
+        begun.enter_context(starting(folder, "pipeline"))
+        data.check(config, cues_there="cues" not in again and _has_cues(before, config.root))
+        live = begun.enter_context(
+            begin_or_continue(
+                "pipeline",
+                config,
+                folder,
+                recorded=config,
+                data=DataUsed.of(config.data, data.sources.get(config.data)),
+                fields={"again": again, "stage_names": list(stages)},
+                kept=("attempts", "stages"),
+            )
+        )
         pipeline = _Pipeline(config, live, attempts, again, data, address, of_others)
         with children_of(live.tracking_run):
             pipeline.run(stages)

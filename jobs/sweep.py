@@ -35,6 +35,7 @@ from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.runs.starting import starting
 from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
@@ -83,7 +84,10 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
     resolved = config.model_copy(update={"recipe": BASE, "set": {}})
     text = dump_config(resolved, without_secrets(" ".join(comment.split())))
     files = {"sweep.yaml": text, BASE: base}
-    with begin_run("sweep", config, folder, recorded=config, text=text, files=files) as live:
+    with (
+        starting(folder, "sweep"),
+        begin_run("sweep", config, folder, recorded=config, text=text, files=files) as live,
+    ):
         result = _run(config, base, live, address)
     return _ended(folder, result)
 

@@ -29,6 +29,7 @@ from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.claim import check_claim, check_ended, claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.runs.starting import starting
 from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.training.publication import publish_on_error
 
@@ -77,15 +78,17 @@ def run(
     """
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     claim(folder, config.kind, again=False)
-    config = config.resolved_versions()
-    training = TrainingRun(config, folder, sources or SourceCache())
-    text = dump_config(
-        config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
-    )
-    fields = hooks_of(config).validate(training)
-    data = DataUsed.of(config.data, training.sources.get(config.data))
-    with begin_run(config.kind, config, folder, recorded=config, text=text, data=data, fields=fields) as live:
-        _train(training, live, address)
+    with starting(folder, config.kind):
+        config = config.resolved_versions()
+        training = TrainingRun(config, folder, sources or SourceCache())
+        text = dump_config(
+            config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
+        )
+        with progress.task("checking data and network", patience=progress.QUIET_SECONDS):
+            fields = hooks_of(config).validate(training)
+        data = DataUsed.of(config.data, training.sources.get(config.data))
+        with begin_run(config.kind, config, folder, recorded=config, text=text, data=data, fields=fields) as live:
+            _train(training, live, address)
     return _result(folder, folder.state())
 
 
@@ -137,9 +140,10 @@ def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None)
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with publish_on_error(training):
         shown = TrainingProgress(training.config.cluster.workers, training.config.checkpoint.best)
-        with ray_session(address), shown, follow(Channel(folder.run_id), shown, keep):
-            prepared = hooks_of(training.config).prepare(training)
-            outcome = _fit(prepared, folder, session_outlives_run=address is not None)
+        with ray_session(address):
+            prepared = hooks_of(training.config).prepare(training)  # such as cues, which report themselves
+            with shown, follow(Channel(folder.run_id), shown, keep):
+                outcome = _fit(prepared, folder, session_outlives_run=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         check_claim(folder)

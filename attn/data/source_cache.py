@@ -28,6 +28,6 @@ class SourceCache:
         """
         key = (config.model_dump_json(), labels)
         if key not in self._sources:
-            with progress.task("loading data", patience=PATIENCE_SECONDS):
+            with progress.task(f"loading data: {config.variant} {config.split}", patience=PATIENCE_SECONDS):
                 self._sources[key] = config.build(labels=labels)
         return self._sources[key]

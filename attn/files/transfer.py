@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["download_file", "download_folder", "exists", "size", "upload_file", "write_bytes"]
+__all__ = ["download_file", "download_folder", "exists", "remove", "size", "upload_file", "write_bytes"]
 
 import contextlib
 import hashlib
@@ -97,6 +97,23 @@ class _ReportedFile(io.FileIO):
         data = super().read(-1 if size is None else size)
         self.reported.update(self.tell())
         return data
+
+
+def remove(location: str) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        FileFault: The system or the object store refuses.
+        StorageAwayError: The object store does not answer.
+    """
+    try:
+        if is_remote(location):
+            bucket, key = split(location)
+            call(location, lambda s3: s3.delete_object(Bucket=bucket, Key=key))
+        else:
+            Path(location).unlink(missing_ok=True)
+    except (ObjectStoreError, OSError) as error:
+        raise FileFault(location, f"cannot be removed: {getattr(error, 'strerror', None) or error}") from None
 
 
 def upload_file(path: Path, location: str) -> None:

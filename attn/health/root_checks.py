@@ -13,9 +13,7 @@ from pathlib import Path
 
 from attn.config.base import is_remote
 from attn.errors import AttnError
-from attn.files.locations import split
-from attn.files.patience import call
-from attn.files.transfer import write_bytes
+from attn.files.transfer import remove, write_bytes
 from attn.health.finding import Finding
 from attn.health.judge import judge_clock
 from attn.store.backends import connect
@@ -55,8 +53,4 @@ def probe_under(root: str) -> Generator[tuple[str, str]]:
     try:
         yield location, content
     finally:
-        if is_remote(location):
-            bucket, key = split(location)
-            call(location, lambda s3: s3.delete_object(Bucket=bucket, Key=key))
-        else:
-            Path(location).unlink(missing_ok=True)
+        remove(location)

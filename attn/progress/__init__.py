@@ -11,7 +11,7 @@ error; so does your own program with
 
 from __future__ import annotations
 
-__all__ = ["Task", "View", "is_shown", "reading", "say", "shown", "steps_of", "task"]
+__all__ = ["QUIET_SECONDS", "Task", "View", "is_shown", "opening", "reading", "say", "shown", "steps_of", "task"]
 
 from attn.progress.task import Task
-from attn.progress.view import View, is_shown, reading, say, shown, steps_of, task
+from attn.progress.view import QUIET_SECONDS, View, is_shown, opening, reading, say, shown, steps_of, task

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["View", "is_shown", "reading", "say", "shown", "steps_of", "task"]
+__all__ = ["QUIET_SECONDS", "View", "is_shown", "opening", "reading", "say", "shown", "steps_of", "task"]
 
 import os
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol, TypeVar
 
 from attn.progress.task import Task
 
 T = TypeVar("T")
 READING_SECONDS = 2.0
+QUIET_SECONDS = 5.0
+"""Work without a line of its own is shown once it takes longer."""
 
 
 class View(Protocol):
@@ -48,6 +50,7 @@ class _Shown:
 
     view: View | None = None
     pid = 0
+    opening: ExitStack | None = None
 
 
 @contextmanager
@@ -84,6 +87,9 @@ def task(
     if (view := _current()) is None:
         yield reported
         return
+    if (first := _Shown.opening) is not None:
+        _Shown.opening = None
+        first.close()
     reported.listener = view.changed
     view.begin(reported)
     failed = True
@@ -92,6 +98,18 @@ def task(
         failed = False
     finally:
         view.end(reported, failed=failed)
+
+
+@contextmanager
+def opening(what: str) -> Generator[None]:
+    """Report what the body begins with, if it takes more than some seconds: until the body reports other work."""
+    with ExitStack() as reported:
+        reported.enter_context(task(what, patience=QUIET_SECONDS))
+        _Shown.opening = reported
+        try:
+            yield
+        finally:
+            _Shown.opening = None
 
 
 def reading(what: str) -> AbstractContextManager[Task]:

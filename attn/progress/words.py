@@ -69,6 +69,8 @@ def row_of(task: Task, width: int) -> Row:
 
 def line(task: Task) -> str:
     """A task in a line of a log."""
+    if not task.unit and not task.detail:
+        return f"still {task.what}: {clock(task.seconds())}"
     share, left = task.share(), task.seconds_left()
     parts = [
         _count(task) + (f" ({100 * share:.0f} %)" if share is not None else ""),

@@ -48,6 +48,7 @@ from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.runs.same_run import changed_fields, changed_work, is_input
 from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
+from jobs.runs.starting import forget_start, starting
 
 C = TypeVar("C", bound=Config)
 
@@ -136,9 +137,11 @@ def begin_run(
             folder.write("config.yaml", content)
         folder.begin(**begun, **process_fields(), **(fields or {}))
         run.claimed = True
+        forget_start(folder)
         if replaces:
             folder.write("config.yaml", content)
-        record_origin(folder, data=None if data is None else data.fingerprint)
+        with progress.task("recording where the run comes from", patience=progress.QUIET_SECONDS):
+            record_origin(folder, data=None if data is None else data.fingerprint)
         yield run
 
 
@@ -234,7 +237,10 @@ def begin_or_continue(
                 yield run
             return
     fields |= {name: before[name] for name in kept if name in before and name not in fields}
-    with begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run:
+    with (
+        starting(folder, kind),
+        begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run,
+    ):
         yield run
 
 

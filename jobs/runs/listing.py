@@ -20,6 +20,7 @@ from jobs.runs.about import about_run
 from jobs.runs.heartbeat import run_driver
 from jobs.runs.model_epoch import early_end
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
+from jobs.runs.starting import start_of
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,16 @@ class RunEntry:
 def list_runs(root: str) -> list[RunState]:
     """The state of every run under a root, newest first.
 
-    A folder without `run.json` is no run. A run that cannot be read is in the state `broken`, with the `error`.
+    A folder without `run.json` is no run, unless a process is starting one there. A run that cannot be read is in the
+    state `broken`, with the `error`.
     """
     runs: list[RunState] = []
     for name in filter(is_run_id, list_folders(root)):
         try:
             runs.append(RunFolder(root, name).state())
         except NoSuchRunError:
-            continue
+            if (state := start_of(RunFolder(root, name))) is not None:
+                runs.append(state)
         except AttnError as error:
             runs.append(RunState.of({"id": name, "state": BROKEN, "error": str(error)}))
     return sorted(runs, key=lambda run: run.started or 0.0, reverse=True)
@@ -125,6 +128,8 @@ def find_run(folder: RunFolder) -> RunState:
     try:
         return folder.state()
     except NoSuchRunError as error:
+        if (state := start_of(folder)) is not None:
+            return state
         near = difflib.get_close_matches(folder.run_id, filter(is_run_id, list_folders(folder.root)), n=3)
         raise (NoSuchRunError(f"{error}; did you mean {' or '.join(near)}?") if near else error) from None
 

@@ -38,6 +38,7 @@ from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer, TrainingCancelled
 from attn.training.world import TrainingStopped, World
+from attn.wording import counted
 from jobs.ray_cluster.merge_tasks import ray_map
 from jobs.ray_cluster.progress import Channel
 from jobs.runs.checkpoint_transfer import download_checkpoint, upload_checkpoint
@@ -71,15 +72,15 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     try:
         hosts = world.gather(platform.node())
         config = world.all_or_raise(lambda: with_loaders(config, world, loop["threads"], hosts.count(platform.node())))
-        _say(world, loop, "loading data")
+        _say(world, loop, f"loading data in {counted(world.size, 'worker')}")
         components = world.all_or_raise(lambda: build_components(config, rank=world.rank, world=world.size))
         accumulator = world.all_or_raise(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, components, accumulator)
         reporter = world.all_or_raise(lambda: RayReporter(config, world, loop, trainer))
-        _say(world, loop, "starting to train")
-        with _restored(world) as start:
+        with _restored(world, loop) as start:
             if start is None:
                 world.all_or_raise(reporter.preview_untrained)
+            _say(world, loop, "computing the first step" if start is None else "computing the first step from there on")
             metrics = trainer.fit(reporter, start)
     except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
         return {"fault": str(stopped)}
@@ -95,7 +96,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(world: World, loop: dict[str, Any], phase: str) -> None:
-    """Tell the terminal what goes on before the first step; a step ends the phase."""
+    """Tell the terminal what goes on until the first step is done; a step ends the phase."""
     if world.rank == 0:
         Channel(loop["run_id"]).put({"kind": "phase", "text": phase})
 
@@ -135,13 +136,14 @@ def accumulator_of(
 
 
 @contextlib.contextmanager
-def _restored(world: World) -> Iterator[Path | None]:
+def _restored(world: World, loop: dict[str, Any]) -> Iterator[Path | None]:
     """The newest committed checkpoint as a local folder, or None at the start of a run."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         yield None
         return
     with scratch_folder() as folder:
+        _say(world, loop, "reading the newest checkpoint")
         yield world.all_or_raise(lambda: download_checkpoint(checkpoint, folder))
 
 
@@ -211,6 +213,8 @@ class RayReporter:
         """Record the previews as step 0: MLflow's page opens at this step, and the epochs are the steps from 1."""
         if self.tracker.run_id is None or self.attempt > 1:  # a restart before the first checkpoint
             return
+        if self.preview is not None:
+            self.channel.put({"kind": "phase", "text": "drawing pictures of the untrained network"})
         with self._reported():
             for name, picture in self._previews():
                 self.tracker.log_preview(name, picture.pixels, 0)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attn.driver_process import Driver, end_driver, gone_text, process_text
+from attn.driver_process import DRIVEN, Driver, end_driver, gone_text, process_text
 from attn.errors import AttnError, RunError
 from jobs.runs.heartbeat import run_driver
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.reported import last_report, seconds_left
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
+from jobs.runs.starting import start_of
 from services.calls import ContactLostError
 from services.client import Client, NoSuchJobError, connect, job_path
 from services.discovery import ADDRESS_FILE, find_service, state_dir_of
@@ -62,14 +63,14 @@ def service_of(run: str, root: str, given: str | None, *, must_answer: bool = Fa
             client = Client(address.url, where)
             return ServiceAnswer(client, client.job(folder.run_id))
     except NoSuchJobError:
-        if folder.exists():
+        if _is_known(folder):
             return None
         raise
     except ContactLostError as error:
         if address is not None and must_answer:
             file = f"{state_dir_of(where)}/{ADDRESS_FILE}"
             raise ContactLostError(f"{error}; if that service has ended, remove {file}") from None
-        if folder.exists():
+        if _is_known(folder):
             return None
         raise
     if not folder.exists():
@@ -79,6 +80,11 @@ def service_of(run: str, root: str, given: str | None, *, must_answer: bool = Fa
             text = f"{error}; and no service runs for {where}, which might have such a job: `attn serve --root {where}`"
             raise NoSuchRunError(text) from None
     return None
+
+
+def _is_known(folder: RunFolder) -> bool:
+    """Whether there is a run, or a process is starting one."""
+    return folder.exists() or start_of(folder) is not None
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class LocalRun:
         """
         name, state = self.folder.run_id, find_run(self.folder)
         resuming = self.folder.resuming
-        if state.state != "running":
+        if state.state not in DRIVEN:
             raise RunError(f"run {name!r} has ended: {state.state}; there is nothing to cancel")
         if (parent := parent_of(self.folder, state)) is not None:
             if state.number is not None:

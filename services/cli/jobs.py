@@ -58,7 +58,7 @@ def submit(
     given_root: GivenRoot = None,
     service: Service = None,
 ) -> Result:
-    """Submit a job to the service, after showing its plan and asking for confirmation."""
+    """Submit a job to the service, after showing its plan and asking for confirmation; with -y without asking."""
     from attn import progress
     from services.cli.sent_texts import naming, request_of
     from services.client import connect
@@ -79,8 +79,9 @@ def submit(
         with progress.task(f"checking {target}", patience=PATIENCE_SECONDS):
             plan = client.post("/plan", body)
         _tell_notices(kind, target, overrides or [])
+        _show_plan({"id": body["id"], **plan, "target": target})
         if not yes:
-            _confirm({"id": body["id"], **plan, "target": target})
+            _confirm()
         with progress.task(f"submitting {target}", patience=PATIENCE_SECONDS):
             job = client.post_job("/jobs", body)
     return _result(client, job, wait)
@@ -136,13 +137,17 @@ def cancel(
     service: Service = None,
 ) -> Result:
     """Cancel a run of this machine or a service's job; `attn resume` continues it from its last checkpoint."""
+    from jobs.runs.starting import STARTING
     from services.cli.answering import LocalRun, service_of
     from services.client import job_path
 
     answer = service_of(run, root, service)
     if answer is None:
         local = LocalRun.of(run, root)
+        before = local.entry()
         local.cancel(now=now)
+        if before.state.state == STARTING:  # it leaves nothing, so that there may be no run any more
+            return local_status(local, before, ended_status=False, asked_to_end=True)
         return local_status(local, local.wait() if wait else local.entry(), ended_status=False, asked_to_end=True)
     client, name = answer.client, job_name(run)
     job = client.post_job(f"{job_path(name)}/cancel?now={str(now).lower()}")
@@ -245,14 +250,21 @@ def _tell_notices(kind: str, target: str, overrides: list[str]) -> None:
             tell_notices(config_notices(load_run(target, kind, overrides), files=False))
 
 
-def _confirm(plan: dict[str, Any]) -> None:
-    """Show the plan and ask; an answer that another program writes is read first, so that its lack is one line."""
-    import sys
-
+def _show_plan(plan: dict[str, Any]) -> None:
+    """Print the plan on standard error: standard output has the job."""
     from rich.console import Console
 
-    from attn.errors import ConfigError
     from services.cli.plan import print_plan
+
+    shown = {SHOWN_NAMES.get(name, name): value for name, value in plan.items()}
+    print_plan(Console(stderr=True, highlight=False, soft_wrap=True), shown)
+
+
+def _confirm() -> None:
+    """Ask whether the job is submitted; the answer may be another program's."""
+    import sys
+
+    from attn.errors import ConfigError
 
     terminal = sys.stdin is not None and sys.stdin.isatty()
     try:
@@ -261,8 +273,6 @@ def _confirm(plan: dict[str, Any]) -> None:
         piped = ""
     if not piped and not terminal:
         raise ConfigError("nothing was submitted: standard input has no answer; add -y to submit without asking")
-    shown = {SHOWN_NAMES.get(name, name): value for name, value in plan.items()}
-    print_plan(Console(stderr=True, highlight=False, soft_wrap=True), shown)
     try:
         agreed = piped.strip().lower() in ("y", "yes") if piped else typer.confirm("Submit?", err=True)
     except typer.Abort:  # Ctrl-C, or Ctrl-D

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobs.runs.listing import RunEntry
 
-STATES = ("queued", "waiting", "running", "interrupted", "done", "failed", "cancelled", "stopped", "lost",
+STATES = ("queued", "waiting", "starting", "running", "interrupted", "done", "failed", "cancelled", "stopped", "lost",
           "unreachable", "broken")  # fmt: skip
 FIELDS = ("started", "name", "kind", "state", "time")
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

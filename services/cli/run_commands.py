@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["add_kinds", "command_for", "command_of", "continued"]
+__all__ = ["OPENING", "add_kinds", "command_for", "command_of", "continued"]
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from attn import progress
 from attn.runs.table import KINDS, file_kinds
 from services.cli.arguments import Address, OrResume, Overrides, Recipe, RunId
 from services.cli.command import Result, command
@@ -19,13 +21,20 @@ if TYPE_CHECKING:
     from attn.runs.result import RunResult
     from jobs.runs.run_folder import RunFolder
 
+OPENING = "loading libraries and the config"
+
 
 def command_for(kind: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
     """As `command`, for the command of a kind; its help is the kind's summary."""
 
     def decorate(body: Callable[..., Result | None]) -> Callable[..., None]:
-        body.__doc__ = KINDS[kind].summary
-        return command(body)
+        @functools.wraps(body)
+        def run(*args: Any, **options: Any) -> Result | None:
+            with progress.opening(OPENING):
+                return body(*args, **options)
+
+        run.__doc__ = KINDS[kind].summary
+        return command(run)
 
     return decorate
 
@@ -67,7 +76,6 @@ def continued(kind: str, given: Any, run_id: str | None, address: str | None) ->
         ConfigError: No name is given.
         RunError: The run of this name is of another kind, it is still running, or it has failed by its own fault.
     """
-    from attn import progress
     from attn.errors import ConfigError, Fault, RunError
     from jobs.runs.claim import SHOWN, check_kind
     from jobs.runs.run_folder import RunFolder

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from attn import progress
 from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
 from services.cli.results import shown
 from services.cli.roots import takes_root
-from services.cli.run_commands import command_for
+from services.cli.run_commands import OPENING, command_for
 
 
 @command
@@ -31,9 +32,10 @@ def resume(
         return there
     if wait:
         print("note: --wait changes nothing: the run continues here, and this command ends with it", file=sys.stderr)
-    from jobs.resume import resume as continue_run
+    with progress.opening(OPENING):
+        from jobs.resume import resume as continue_run
 
-    return shown(continue_run(run, root=root, address=address))
+        return shown(continue_run(run, root=root, address=address))
 
 
 @command_for("evaluate")

@@ -130,10 +130,11 @@ def page_of_job(job: Mapping[str, Any]) -> StatusPage:
     limits = [f"priority {job['priority']}"] if job.get("priority") else []
     limits += [f"{duration(longest)} at most"] if (longest := _number(job.get("max_duration"))) is not None else []
     seconds = _number(run.get("seconds"))
+    begun = state != "running" or run or job.get("broken")
     return StatusPage(
         run=str(job.get("id") or ""),
         kind=str(job.get("kind") or ""),
-        state=state + (", cancelling" if job.get("cancelling") else ""),
+        state=(state if begun else "starting") + (", cancelling" if job.get("cancelling") else ""),
         why="; ".join(str(job[name]) for name in ("waiting", "error", "broken") if job.get(name)),
         what=str(run.get("what") or job.get("target") or ""),
         data=str(run.get("data") or ""),
