@@ -68,6 +68,8 @@ class DifferenceResult(JsonResult):
         metrics_of: The epoch that each run's metrics are of, in words.
         metrics: Of the last epoch, or of the one that the model is of.
         why_not: Why the metrics cannot be compared.
+        rounding: Fields of config and environment that differ and change in which order numbers are added up: figures
+            may differ by rounding because of them.
         scores: Of evaluations, compared where their protocols are equal.
         unscored: If one of the runs alone has scores: the other one, with the command that takes some.
     """
@@ -83,6 +85,7 @@ class DifferenceResult(JsonResult):
     metrics_of: list[str]
     metrics: list[MetricComparison]
     why_not: list[str]
+    rounding: list[str]
     scores: ScoreComparison
     unscored: list[str]
 
@@ -99,6 +102,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
     left, right = _read(a, root), _read(b, root)
     config = _config_differences(left, right)
     why = _why_not(config, _same(left.data, right.data))
+    environment = _differing(left.environment, right.environment)
     packages = [dict(pin.split("==", 1) for pin in one.origin.pins) for one in (left, right)]
     return DifferenceResult(
         a=left.folder.run_id,
@@ -106,12 +110,13 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         config=config,
         data=ValueComparison(left.data, right.data, _same(left.data, right.data)),
         code=ValueComparison(left.origin.commit, right.origin.commit, _same(left.code, right.code)),
-        environment=_differing(left.environment, right.environment),
+        environment=environment,
         packages=_differing(*packages),
         weights=ValueComparison(left.weights, right.weights, _same(left.weights, right.weights)),
         metrics_of=[left.metrics_of, right.metrics_of],
         metrics=_metrics(left.metrics, right.metrics, comparable=not why),
         why_not=why,
+        rounding=_rounding(config, environment),
         scores=compare_scores(left.scores, right.scores),
         unscored=[_unscored(a) for a, b in ((left, right), (right, left)) if b.scores and not a.scores],
     )
@@ -191,6 +196,15 @@ def _picked(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 def _same(a: str | None, b: str | None) -> bool | None:
     return None if a is None or b is None else a == b
+
+
+ROUNDING = ("cluster.workers", "cluster.threads", "cluster.device", "threads", "processor", "gpus")
+"""Fields of config and environment that change in which order numbers are added up."""
+
+
+def _rounding(config: list[FieldDifference], environment: list[FieldDifference]) -> list[str]:
+    """Fields because of which figures may differ by rounding alone, if nothing else that changes them differs."""
+    return list(dict.fromkeys(one.field for one in (*config, *environment) if one.field in ROUNDING))
 
 
 def _why_not(config: list[FieldDifference], same_data: bool | None) -> list[str]:

@@ -26,9 +26,11 @@ from attn.runs.layers import with_data
 from attn.runs.result import JsonResult
 from attn.runs.texts import LOCAL_TEXTS
 from attn.tracking.model_lookup import ModelLookup
+from jobs.next_commands import TRAINING
 from jobs.runs.open_model import model_lookup, with_run_name
 from jobs.runs.run_folder import RunFolder
 from jobs.scoring.found_store import FoundStore, find_store, store_config, store_hint
+from jobs.training.notices import tell_notices
 from jobs.training.segmenter import CUES
 
 MASKS = "masks"
@@ -123,6 +125,8 @@ def _open(source: str, overrides: list[str], threshold: float | None) -> tuple[s
     if stored is None and folder is not None and (location := folder.state().store) is not None:
         stored = FoundStore(location)
     if stored is not None:
+        if folder is not None:
+            _tell_unfinished(folder)
         return "maps", _maps(stored, overrides, THRESHOLD if threshold is None else threshold)
     if folder is None:
         raise RunError(
@@ -130,6 +134,7 @@ def _open(source: str, overrides: list[str], threshold: float | None) -> tuple[s
             f"give one of them, and --root where runs are elsewhere"
         )
     kind, folder = _masks_run(folder)
+    _tell_unfinished(folder)
     _only_maps(threshold, f"run {folder.run_id!r} has masks")
     config = _data_of(folder, overrides)
     return kind, masks_of_files(config.data.build(labels=False), folder.path(FOLDERS[kind]))
@@ -149,13 +154,18 @@ def _run_of(source: str, overrides: list[str]) -> RunFolder | None:
     return None
 
 
+def _tell_unfinished(folder: RunFolder) -> None:
+    if (state := folder.state().state) != "done":
+        tell_notices([f"run {folder.run_id!r} is not done ({state}): only what it has so far is exported"])
+
+
 def _masks_run(folder: RunFolder) -> tuple[str, RunFolder]:
     """Kind and folder of the run with the masks: of a pipeline, that of its stage `evaluation`.
 
     Raises:
         RunError: It has none.
     """
-    state = folder.state()
+    state, whole = folder.state(), folder
     if state.kind == "pipeline" and (stage := (state.stages or {}).get("evaluation")) is not None:
         folder = RunFolder.of(stage.folder or stage.run_id, folder.root)
         state = folder.state()
@@ -167,6 +177,11 @@ def _masks_run(folder: RunFolder) -> tuple[str, RunFolder]:
         "train": f"`attn predict IMAGE... --model {shlex.quote(name)}` makes some",
         "masks": "predict again without masks=false and --voc-submission",
     }
+    if (unfinished := whole.state()).state != "done" and kind not in TRAINING:
+        raise RunError(
+            f"run {whole.run_id!r} ({unfinished.kind}) has no masks to export, as it is not done ({unfinished.state}): "
+            f"`attn status {shlex.quote(whole.reference)}` shows how far it is"
+        )
     raise RunError(f"run {folder.run_id!r} ({kind}) has no masks to export: {hints.get(kind, 'name another run')}")
 
 

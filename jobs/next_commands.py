@@ -66,6 +66,7 @@ def next_commands(
         best = shlex.quote(folder.path("best.yaml"))
         commands.append(NextCommand("repeat the best trial", f"attn {trained_kind} {best}"))
     commands += _of_store(folder, state.store) if kind == "maps" and state.store else []
+    commands += _of_cues(folder) if kind == "cues" else []
     commands += _of_model(folder, trained_kind, model, own=kind in TRAINING)
     commands.append(NextCommand("repeat it", f"attn repro {name}"))
     return [*commands, NextCommand("compare it with another run", f"attn diff {name} OTHER")]
@@ -93,6 +94,17 @@ def _of_store(folder: RunFolder, location: str) -> list[NextCommand]:
         NextCommand("score the maps", f"attn evaluate {name}{root}"),
         NextCommand("refine them", f"attn maps {name} maps.refine.name=pamr{root}"),
         NextCommand("write them as PNGs", f"attn store export {store} FOLDER --format png"),
+    ]
+
+
+def _of_cues(folder: RunFolder) -> list[NextCommand]:
+    """Commands on the cues that the run has made."""
+    root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
+    labels = shlex.quote(f"labels.path={folder.path('cues')}")
+    export = f"attn export {shlex.quote(folder.reference)} --format coco --to FOLDER{root}"
+    return [
+        NextCommand("train a network on them", f"attn segment RECIPE labels.source=files {labels}"),
+        NextCommand("write them as annotations", export),
     ]
 
 

@@ -59,6 +59,9 @@ def diff(
         _print_differences(console, "environment", result.environment)
         _print_differences(console, "packages", result.packages)
         _print_metrics(console, result.metrics, result.metrics_of, result.why_not)
+        if result.rounding:
+            differ = f"{', '.join(result.rounding)} {'differs' if len(result.rounding) == 1 else 'differ'}"
+            console.print(f"{differ}: figures may differ by rounding for this reason alone", markup=False)
         for line in result.unscored:
             console.print(line, markup=False)
         pairs = result.scores.to_json()

@@ -120,6 +120,24 @@ def test_diff(root: str) -> None:
     assert pair["difference"] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("config", "threads", "fields"),
+    [
+        ("cluster: {threads: 2}", 1, ["cluster.threads"]),
+        ("cluster: {workers: 2}", 1, ["cluster.workers"]),
+        ("", 2, ["threads"]),
+        ("", 1, []),
+    ],
+)
+def test_what_rounds_differently_is_named(root: str, config: str, threads: int, fields: list[str]) -> None:
+    RunFolder(root, "a").update(threads=1)
+    folder = RunFolder(root, "b")
+    folder.write("config.yaml", f"{RunFolder(root, 'a').read_text('config.yaml').rstrip()}\n{config}\n")
+    folder.update(threads=threads)
+    result = diff("a", "b", root=root)
+    assert (result.rounding, result.why_not) == (fields, [])
+
+
 def test_two_evaluations_are_one_table(root: str) -> None:
     """Their scores are compared by their protocols, not again as metrics by their configs."""
     for name, more in (("a", "evaluation: {bins: 15, crf: null}\n"), ("b", "evaluation: {bins: 15}\ndevice: null\n")):

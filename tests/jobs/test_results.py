@@ -56,7 +56,10 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (PredictResult, "model task weights maps folder images failed summary seconds"),
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers threads data inputs metrics weights notes"),
-    (DifferenceResult, "a b config data code environment packages weights metrics_of metrics why_not scores unscored"),
+    (
+        DifferenceResult,
+        "a b config data code environment packages weights metrics_of metrics why_not rounding scores unscored",
+    ),
     (Estimate, "seconds between source parts"),
     (RegistryListing, "registry models"),
 ]

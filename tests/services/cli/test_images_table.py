@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.runs.run_folder import RunFolder
 from tests.bundles import tiny_bundle, tiny_segmenter
 from tests.data import layouts
 from tests.services.cli.conftest import Attn
@@ -45,5 +46,19 @@ def test_masks_and_maps_of_coco(attn: Attn, tmp_path: Path) -> None:
     out = tmp_path / "coco"
     done = attn("export", "masks", "--format", "coco", "--to", str(out), "--root", str(tmp_path / "runs"))
     assert done.status == 0, done.err
+    assert "not done" not in done.err
     listed = json.loads((out / "annotations/instances_train.json").read_text())["images"]
     assert sorted(entry["file_name"] for entry in listed) == sorted(Path(file).name for file in files.values())
+
+    RunFolder(str(tmp_path / "runs"), "masks").update(state="interrupted")
+    again = attn("export", "masks", "--format", "coco", "--to", f"{out}2", "--root", str(tmp_path / "runs"))
+    assert again.status == 0, again.err
+    assert "run 'masks' is not done (interrupted): only what it has so far is exported" in again.err
+
+
+def test_an_unfinished_pipeline_says_so(attn: Attn, tmp_path: Path) -> None:
+    RunFolder(str(tmp_path), "p").update(kind="pipeline", state="interrupted", stages={}, stage_names=["train"])
+    done = attn("export", "p", "--format", "coco", "--to", str(tmp_path / "out"), "--root", str(tmp_path))
+    assert done.status == 1
+    assert "run 'p' (pipeline) has no masks to export, as it is not done (interrupted): `attn status" in done.err
+    assert not (tmp_path / "out").exists()

@@ -85,6 +85,16 @@ def test_the_commands_of_a_page_are_commands(attn: Any, root: Path, monkeypatch:
             assert attn(*(word for word in words if not word.startswith("-")), "--help").status == 0, one
 
 
+def test_cues_are_for_training_and_for_people(attn: Any, tmp_path: Path) -> None:
+    put(str(tmp_path), "c", kind="cues", cues={})
+    commands = {
+        one["purpose"]: one["command"] for one in attn("show", "c", "--root", str(tmp_path), "--json").json["next"]
+    }
+    train, export = commands["train a network on them"], commands["write them as annotations"]
+    assert train == f"attn segment RECIPE labels.source=files labels.path={tmp_path}/c/cues"
+    assert export == f"attn export {tmp_path}/c --format coco --to FOLDER --root {tmp_path}"
+
+
 def test_an_evaluation_shows_each_score_once(attn: Any, root: Path) -> None:
     lines = words(attn("show", "e", "--root", str(root)).out)
     assert sum("mean_ap" in line for line in lines) == 1
