@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,6 +262,18 @@ def test_a_trial_without_a_score_is_seen_at_its_value() -> None:
     middle = failed.shape[1] // 2
     dark = [(pixels.astype(int).max(-1) < 60)[:, middle:].sum() for pixels in (failed, without)]
     assert dark[0] > dark[1] + 20
+
+
+@pytest.mark.parametrize("score", [0.5, None])
+def test_equal_trials_are_counted(score: float | None) -> None:
+    """They are drawn at one place, where one covers the others."""
+    space = {"lr": Dimension(choices=(0.1, 0.2))}
+    options = {"objective": "seed_miou", "title": "s"}
+    others: list[Any] = [({"lr": 0.2}, 0.4, "done"), ({"lr": 0.1}, score, "done" if score else "failed")]
+    one, two, again = (space_picture([*others, *others[1:] * more], space, **options).pixels for more in (0, 1, 1))
+    half = one.shape[1] // 2
+    assert (one[:, :half] != two[:, :half]).any()
+    assert (two == again).all()
 
 
 @pytest.mark.parametrize(("choice", "shown"), [(1e8, "1e+08"), (0.1, "0.1"), (0.123456, "0.123456"), (3, "3")])

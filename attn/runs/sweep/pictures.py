@@ -7,6 +7,7 @@ __all__ = ["distinct_labels", "log_ticks", "space_page", "space_picture"]
 import html
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ MARKS: dict[str, dict[str, Any]] = {
     "best": {"color": "#d1495b", "marker": "*", "s": 180, "edgecolors": "black", "linewidths": 0.6, "zorder": 3},
 }
 """How trials are drawn: shapes tell them apart where colours do not."""
+COUNT: dict[str, Any] = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 8, "zorder": 4}
+"""How many trials lie at one place is written beside it."""
 SLANTED: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
 COLUMNS = 3
 LABELS = 36
@@ -65,6 +68,8 @@ def space_picture(
 ) -> Picture:
     """One plot for each searched field, its values across and the objective up; the best trial is set off.
 
+    Trials at one place of a plot are counted beside it.
+
     Args:
         trials: Values, objective (None: it has none, as a failed trial, and is drawn at the foot) and state of each.
         objective: Its name; scores are drawn in percent.
@@ -92,6 +97,17 @@ def space_picture(
             across = [_position(dimension, values[name]) for values, _ in points]
             foot: dict[str, Any] = {"transform": axes.get_xaxis_transform()} if kind == "no score" else {}
             axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind], **foot)
+        for at_foot in (False, True):
+            drawn = [
+                (_position(dimension, values[name]), item)
+                for kind, points in groups.items()
+                for values, item in points
+                if (kind == "no score") == at_foot
+            ]
+            foot = {"xycoords": axes.get_xaxis_transform()} if at_foot else {}
+            for place, number in Counter(drawn).items():
+                if number > 1:
+                    axes.annotate(f"×{number}", place, **COUNT, **foot)
         places, labels, ends = _across(dimension)
         if dimension.log:
             axes.set_xscale("log")
