@@ -116,17 +116,16 @@ def test_a_model_in_an_object_store(root: Path, s3_server: str) -> None:
         assert attn.open_model(name, root=where).predict(IMAGE).probabilities == expected
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_a_registered_model(root: Path, given: bool) -> None:
+def test_a_registered_model(root: Path) -> None:
     tracking = TrackingConfig(uri=f"sqlite:///{root}/mlflow.db", register_as="named", alias="champion")
     run = create_run(tracking, str(root), "first", ModelLookup(root=str(root)))
     log_model(tracking, str(root), run, root / "first" / "model")
     expected = attn.open_model("first", root=str(root)).predict(IMAGE).probabilities
-    where = {"tracking_uri": tracking.uri} if given else {"root": str(root)}
-    for name in ("named@champion", "named/1"):
-        assert attn.open_model(name, **where).predict(IMAGE).probabilities == expected
-    with pytest.raises(WeightsError, match="other"):
-        attn.open_model("named@other", **where)
+    for where in ({"tracking_uri": tracking.uri}, {"root": str(root)}):
+        for name in ("named@champion", "named/1"):
+            assert attn.open_model(name, **where).predict(IMAGE).probabilities == expected
+        with pytest.raises(WeightsError, match="other"):
+            attn.open_model("named@other", **where)
 
 
 @pytest.mark.parametrize(
