@@ -17,6 +17,7 @@ from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 from services.access import Guard
 from services.hosts import AllowedHosts
+from services.job_desk import JobDesk
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.openapi import describe_problems
@@ -24,6 +25,7 @@ from services.output_redaction import RedactSecrets, add_secrets
 from services.pages.answers import BrowserAnswers
 from services.pages.routes import page_routes
 from services.pages.site import Site
+from services.pages.workers import Call, in_thread
 from services.problems import add_problem_handlers
 from services.response_cache import ResponseCache
 from services.sessions import Sessions
@@ -38,6 +40,7 @@ def create_app(
     any_host: bool = False,
     stores: dict[str, str] | None = None,
     entry: str | None = None,
+    call: Call = in_thread,
 ) -> FastAPI:
     """Create the application for the runs under a folder or `s3://` prefix.
 
@@ -47,6 +50,7 @@ def create_app(
         any_host: Accept any `Host` header. Otherwise only names of this machine are accepted, which stops DNS
             rebinding: a web page of another site cannot read the service through a host name of its own.
         stores: Further map stores to show, by name.
+        call: Where the pages' costly reading is done.
         entry: A secret; the page `/enter/SECRET` logs in with the only token.
     """
     # FastAPI's documentation pages load scripts from other servers.
@@ -92,9 +96,10 @@ def create_app(
             return RunDetail.model_validate({**state.to_json(), "state": BROKEN, "error": str(error), "config": {}})
         return RunDetail.model_validate({**state.to_json(), "config": config})
 
-    if supervisor is not None:
-        app.include_router(job_routes(root, supervisor))
-    for router in page_routes(site, sessions, supervisor, entry):
+    desk = None if supervisor is None else JobDesk(root, supervisor)
+    if desk is not None:
+        app.include_router(job_routes(root, desk))
+    for router in page_routes(site, sessions, desk, entry, call):
         app.include_router(router)
     return app
 

@@ -42,7 +42,9 @@ BEGIN_SECONDS = 60.0
 END_SECONDS = 10.0
 """Time until the end of a killed process is known."""
 ANSWER_BYTES = 8 << 20
-PRELOADED = ["services.planning", "services.plan", "services.cli.main"]
+PRELOADED = [
+    "services.planning", "services.plan", "services.pages.read_run", "services.pages.read_maps", "services.cli.main",
+]  # fmt: skip
 """Modules that the fork server imports; the last is `__main__` of the service."""
 BEGUN = b"."
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -15,6 +15,7 @@ from services.api import create_app
 from services.discovery import ADDRESS_FILE, TOKEN_FILE, state_dir_of
 from services.output_redaction import add_secrets, redact_streams
 from services.own_token import claim_state_dir, own_token
+from services.pages.workers import ProcessWorkers
 from services.planning import warm_up
 from services.server import run_server
 from services.supervisor import Supervisor
@@ -53,6 +54,8 @@ def serve(
         table = JobTable(database or sqlite_uri(state_dir / "jobs.db"), max_queued=max_queued)
         supervisor = Supervisor(root, state_dir, table, slots, ray_jobs, data_roots, restarts)
 
+        workers = ProcessWorkers((root, *data_roots))
+
         def begin() -> None:
             supervisor.start()
             warm_up()
@@ -61,13 +64,14 @@ def serve(
             own = tokens is None and not no_token
             if own:
                 known = {own_token(state_dir / TOKEN_FILE): "admin"}
-            app = create_app(root, supervisor, tokens=known, any_host=any_host)
+            app = create_app(root, supervisor, tokens=known, any_host=any_host, call=workers)
             note = f"token {state_dir / TOKEN_FILE}: this user's attn finds it" if own else "no token is required"
             run_server(
                 app, host, port, state_dir / ADDRESS_FILE,
                 own_token=own, note=None if tokens else note, begin=begin,
             )  # fmt: skip
         finally:
+            workers.close()
             supervisor.stop()
             table.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["export", "gc", "growth", "show", "verify"]
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +28,9 @@ Run = Annotated[str | None, typer.Option(help="Take the newest version of this r
 @command
 def show(uri: Uri) -> Result:
     """Print a map store's rows, runs and versions."""
-    data = _describe(_open(uri))
+    from services.store_versions import describe_store
+
+    data = describe_store(_open(uri))
 
     def show_it(console: Console) -> None:
         grid = "×".join(map(str, data["grid"]))
@@ -76,53 +78,6 @@ def _open(uri: str) -> MapStore:
         way_out = "a training keeps one with store.accumulate=true, and `attn maps MODEL` writes one"
         hint = f"did you mean {' or '.join(near)}?" if near else way_out
         raise StoreError(f"{error}; {hint}") from None
-
-
-def _describe(store: MapStore) -> dict[str, Any]:
-    definition = store.definition
-    heads = {run: store.head(run) for run in store.runs}
-    newest = {run: store.newest(run).version for run in heads}
-    tags = store.tags
-    versions: list[dict[str, Any]] = []
-    for manifest, live in store.history():
-        versions.append(
-            {
-                "version": manifest.version,
-                "run": manifest.run,
-                "parent": manifest.parent,
-                "epoch": manifest.epoch,
-                "session": manifest.fence,
-                "created": manifest.created,
-                "accepted": manifest.accepted,
-                "fallback": manifest.fallback,
-                "coverage": manifest.accepted / definition.rows,
-                "pending": sum(ref.rows for ref in manifest.pending),
-                "merged": manifest.merged,
-                "bytes": manifest.size,
-                "live": live,
-                "tentative": live and manifest.tentative and manifest.version > newest.get(manifest.run, 0),
-                "heads": [_head(run, manifest.run) for run, head in heads.items() if head == manifest.version],
-                "tags": [name for name, version in tags.items() if version == manifest.version],
-                "about": manifest.with_mark(manifest.metadata, tentative=False),
-            }
-        )
-    return {
-        "uri": store.uri,
-        "rows": definition.rows,
-        "images": definition.images,
-        "grid": list(definition.grid),
-        "fusion": definition.fusion,
-        "format": definition.format,
-        "writable": definition.is_writable,
-        "classes": list(definition.classes),
-        "fingerprint": definition.fingerprint,
-        "rows_per_shard": definition.rows_per_shard,
-        "versions": versions,
-    }
-
-
-def _head(run: str, of_run: str) -> str:
-    return "head" if run == of_run else f"head of {run}"
 
 
 @command

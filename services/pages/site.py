@@ -11,7 +11,7 @@ import jinja2
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-from attn.display import duration, figure, is_share, local_time, percent, size
+from attn.display import duration, figure, local_time, percent, size
 from attn.wording import counted
 from jobs.runs.run_folder import RunFolder, is_run_id
 from services.access import ROLES
@@ -19,11 +19,21 @@ from services.pages.static_files import static_url
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS: dict[str, Any] = {
+    "class_choices": lambda classes, names: [{"index": one, "name": names.get(one, str(one))} for one in classes],
     "counted": counted,
+    "concat": lambda first, second: [*first, *second],
     "duration": duration,
+    "figures": lambda metrics, evaluations: [
+        (name, figure(name, value))
+        for name, value in metrics.items()
+        if name not in {one["name"] for one in evaluations}
+    ],
     "local_time": local_time,
     "percent": percent,
     "size": size,
+    "version_words": lambda versions: [
+        f"{one.version}, epoch {one.epoch}" if one.epoch else str(one.version) for one in versions
+    ],
 }
 
 
@@ -47,7 +57,7 @@ class Site:
             lstrip_blocks=True,
         )
         self.templates.filters.update(FILTERS)
-        known: dict[str, Any] = {"static": static_url, "figure": figure, "is_share": is_share}
+        known: dict[str, Any] = {"static": static_url}
         self.templates.globals.update(known)
 
     def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""The style, scripts and icon of the pages, and the charts' library that the package `plotly` brings."""
+"""The style, scripts and icon of the pages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-CHARTS = "plotly.min.js"
 FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -59,10 +57,10 @@ def static_routes() -> APIRouter:
 @cache
 def _names() -> frozenset[str]:
     """All files that there are; a name from a request is compared with these, and never becomes a path."""
-    return frozenset({CHARTS, *(path.name for path in FOLDER.iterdir() if path.suffix in TYPES)})
+    return frozenset(path.name for path in FOLDER.iterdir() if path.suffix in TYPES)
 
 
 @cache
 def _file(name: str) -> _File:
-    data = (files("plotly") / "package_data" / CHARTS).read_bytes() if name == CHARTS else (FOLDER / name).read_bytes()
+    data = (FOLDER / name).read_bytes()
     return _File(gzip.compress(data, 6), TYPES[Path(name).suffix], hashlib.sha256(data).hexdigest()[:16])

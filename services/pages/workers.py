@@ -11,29 +11,31 @@ __all__ = ["Call", "ProcessWorkers", "in_thread"]
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable
+import pkgutil
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from attn.errors import RunError
 from attn.files.roots import limit_reading
 from services.planning import PRELOADED
 
-T = TypeVar("T")
 AT_ONCE = 2
 CALL_SECONDS = 120.0
 
 
 class Call(Protocol):
-    """Calls a function of a module, with arguments and a result that can be pickled."""
+    """Calls a function by `module:name`, with arguments and a result that can be pickled.
 
-    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T: ...
+    The caller does not import the function's module, which imports PyTorch.
+    """
+
+    async def __call__(self, function: str, *arguments: Any) -> Any: ...
 
 
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+async def in_thread(function: str, *arguments: Any) -> Any:
     """Call a function in a thread of this process."""
-    return await asyncio.to_thread(function, *arguments)
+    return await asyncio.to_thread(_called, function, *arguments)
 
 
 class ProcessWorkers:
@@ -47,15 +49,15 @@ class ProcessWorkers:
         self.roots = roots
         self._pool: ProcessPoolExecutor | None = None
 
-    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function.
+    async def __call__(self, function: str, *arguments: Any) -> Any:
+        """As `Call`.
 
         Raises:
             RunError: A process died, or did not answer in time.
         """
         pool = self._started()
         try:
-            future = asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            future = asyncio.get_running_loop().run_in_executor(pool, _called, function, *arguments)
             return await asyncio.wait_for(future, CALL_SECONDS)
         except BrokenProcessPool:
             self.close()
@@ -79,6 +81,10 @@ class ProcessWorkers:
             niceness = os.getpriority(os.PRIO_PROCESS, 0)
             self._pool = ProcessPoolExecutor(AT_ONCE, context, _begin, (self.roots, niceness))
         return self._pool
+
+
+def _called(function: str, *arguments: Any) -> Any:
+    return pkgutil.resolve_name(function)(*arguments)
 
 
 def _begin(roots: tuple[str, ...], niceness: int) -> None:

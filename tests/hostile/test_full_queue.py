@@ -20,7 +20,7 @@ from sqlalchemy import event
 
 from attn.errors import RunError
 from services import client as cli_client
-from services import jobs as jobs_module
+from services import job_desk
 from services.api import create_app
 from services.cli.jobs import list_there
 from services.client import Client
@@ -301,7 +301,7 @@ def test_a_full_queue_that_is_cancelled_fills_again(tmp_path: Path) -> None:
 def test_a_clock_that_is_set_leaves_the_queue_in_its_order(
     table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[float, ...]
 ) -> None:
-    clocks = Clocks(monkeypatch, [jobs_module])
+    clocks = Clocks(monkeypatch, [job_desk])
     supervisor = supervisor_of(table, tmp_path)
     with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
         names = [f"j{number}" for number in (5, 1, 4, 0, 3)][: len(steps) + 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -51,14 +50,6 @@ def test_static_files_are_kept_by_browsers_until_they_change(browse: Browse) -> 
 @pytest.mark.parametrize("name", ["..%2fsite.py", "%2e%2e", "site.py", "page.css%00", "page", ""])
 def test_no_other_file_is_static(browse: Browse, name: str) -> None:
     assert browse().get(f"/static/{name}").status_code in (303, 404)
-
-
-def test_the_library_of_the_charts_is_that_of_the_package(browse: Browse) -> None:
-    import plotly
-
-    answer = browse().get("/static/plotly.min.js")
-    assert answer.content == (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
-    assert answer.headers["content-type"].startswith("text/javascript")
 
 
 def test_no_page_names_another_server(browse: Browse) -> None:

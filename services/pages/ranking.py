@@ -1,0 +1,78 @@
+"""Ranks the images of a class by how well their maps fit, a few at a time: a page shows what is known already."""
+
+from __future__ import annotations
+
+__all__ = ["Ranking", "Rankings"]
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from attn.errors import AttnError
+from services.pages.map_view import THRESHOLDS, Collection, Ranked
+from services.pages.workers import Call
+
+AT_ONCE = 24
+KEPT = 64
+RANK = "services.pages.read_maps:rank"
+Key = tuple[Collection, int, int]
+
+
+@dataclass
+class Ranking:
+    """The images of one class and version that have been ranked so far.
+
+    Attributes:
+        whole: How many images the class has.
+        error: Why it ended before all were ranked.
+    """
+
+    whole: int
+    images: list[Ranked] = field(default_factory=list[Ranked])
+    error: str = ""
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def by_mask(self) -> bool:
+        """Whether the scores are of masks."""
+        return any(one.by_mask for one in self.images)
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.error) or len(self.images) >= self.whole
+
+    def ordered(self, threshold: float, *, worst_first: bool) -> list[tuple[str, float | None]]:
+        """The images with their scores at the threshold that is nearest; those without a score come last."""
+        at = min(range(len(THRESHOLDS)), key=lambda place: abs(THRESHOLDS[place] - threshold))
+        scored = [(one.image_id, one.scores[at]) for one in self.images if one.scores is not None]
+        scored.sort(key=lambda one: one[1], reverse=not worst_first)
+        return [*scored, *((one.image_id, None) for one in self.images if one.scores is None)]
+
+
+class Rankings:
+    """The rankings that pages have asked for; those that are asked for are continued, one part at a time."""
+
+    def __init__(self, call: Call) -> None:
+        self._call, self._turn = call, asyncio.Semaphore(1)
+        self._known: OrderedDict[Key, Ranking] = OrderedDict()
+
+    def get(self, collection: Collection, version: int, class_index: int, whole: int) -> Ranking:
+        """A ranking as far as it is; begins it if it is new. Call it in the event loop."""
+        key = collection, version, class_index
+        ranking = self._known.setdefault(key, Ranking(whole))
+        self._known.move_to_end(key)
+        if ranking.task is None:
+            ranking.task = asyncio.create_task(self._continue(key, ranking))
+        while len(self._known) > KEPT:
+            task = self._known.popitem(last=False)[1].task
+            if task is not None:
+                task.cancel()
+        return ranking
+
+    async def _continue(self, key: Key, ranking: Ranking) -> None:
+        while not ranking.is_complete:
+            async with self._turn:
+                try:
+                    ranking.images += await self._call(RANK, *key, len(ranking.images), AT_ONCE)
+                except AttnError as error:
+                    ranking.error = str(error)
