@@ -1,4 +1,4 @@
-"""Score a trained model and its attention maps, or the maps of a map store, on any data, in this process."""
+"""Score a trained model and its attention maps, or the maps of a map store, on any data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from attn.config.document import override_of
 from attn.config.unused import unused_notices
 from attn.data.names import file_stem
+from attn.data.source import Source
 from attn.display import percent
 from attn.errors import TrackingError
-from attn.evaluation.evaluate import MAPS_OFF
+from attn.evaluation.compute import MAPS_OFF
 from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import Evaluation
@@ -101,15 +102,17 @@ def run(target: EvaluationTarget, *, run_id: str | None = None, address: str | N
     """Score a model or stored maps, and write the scores, a table per class, curves and panels into a folder.
 
     Args:
-        address: Without meaning: the work is done in this process.
+        address: A Ray cluster that does it; without one, this process or as many of this machine as the config says.
 
     Raises:
         AttnError: The scores cannot be taken or written; the text says why.
     """
-    return score(target, run_id=run_id)[0]
+    return score(target, run_id=run_id, address=address)[0]
 
 
-def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[EvaluateResult, list[PanelData]]:
+def score(
+    target: EvaluationTarget, *, run_id: str | None = None, address: str | None = None
+) -> tuple[EvaluateResult, list[PanelData]]:
     """As `run`, and the images that were drawn with their maps."""
     clock = time.monotonic() - target.load_seconds
     config = target.config
@@ -126,7 +129,7 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
     with begin_or_continue(
         "evaluate", config, folder, recorded=config, work=work, data=data, tags=tags, shown=("panels",)
     ) as live:
-        evaluation, panels = _evaluate(target)
+        evaluation, panels = _evaluate(target, address)
         _write(folder, evaluation, panels, described)
         live.outputs["metrics"] = evaluation.metrics()
         with warned("the scores could not be recorded", TrackingError):
@@ -163,8 +166,9 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> Eval
     state, target = folder.state(), target_of(folder)
     if isinstance(state.maps, str):
         config = config_of(folder, EvaluateStoreConfig)
-        return run(StoreTarget.open(target, state.maps, state.version, config), run_id=folder.run_id)
-    return run(ModelTarget.open(target, config_of(folder, EvaluateModelConfig)), run_id=folder.run_id)
+        return run(StoreTarget.open(target, state.maps, state.version, config), run_id=folder.run_id, address=address)
+    model = ModelTarget.open(target, config_of(folder, EvaluateModelConfig))
+    return run(model, run_id=folder.run_id, address=address)
 
 
 def table(result: EvaluateResult) -> Table:
@@ -203,17 +207,28 @@ def _predict_command(target: EvaluationTarget, seed: Score | None) -> str | None
     return shlex.join(words)
 
 
-def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:
+@dataclass(frozen=True)
+class _Draw:
+    """Draws some of the images with their maps.
+
+    Attributes:
+        positions: Of these images in the data, by their ids.
+    """
+
+    source: Source
+    positions: dict[str, int]
+
+    def __call__(self, maps: ImageMaps) -> PanelData | None:
+        if (index := self.positions.get(maps.record.image_id)) is None:
+            return None
+        return panel_data(maps, self.source.load(index, saliency=False), self.source.classes, with_mistake=True)
+
+
+def _evaluate(target: EvaluationTarget, address: str | None) -> tuple[Evaluation, list[PanelData]]:
     source = target.source
-    wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, target.config.panels)}
+    positions = {source.records[index].image_id: index for index in evenly_spaced(source.records, target.config.panels)}
     panels: list[PanelData] = []
-
-    def keep(maps: ImageMaps) -> None:
-        if (index := wanted.get(maps.record.image_id)) is not None:
-            example = source.load(index, saliency=False)
-            panels.append(panel_data(maps, example, source.classes, with_mistake=True))
-
-    return target.evaluate(keep), panels
+    return target.evaluate(_Draw(source, positions), take=panels.append, address=address), panels
 
 
 def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], described: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Write a trained model's attention maps for any data, into a map store or as PNGs, or refine those of a map store.
 
-In this process, or by Ray tasks.
+In this process, or by a pool of others.
 """
 
 from __future__ import annotations
@@ -162,10 +162,9 @@ def run(
     """Write the maps of a model, or refine those of a map store.
 
     Args:
-        run_id: Name of the job's folder. Of an interrupted one a model's maps are written again, and the refinement of
-            a store continues.
-        address: A Ray cluster whose tasks share the images; without one, this process does it all, or as many tasks on
-            this machine as the config asks for.
+        run_id: Name of the job's folder. An interrupted one continues with the images that it lacks.
+        address: A Ray cluster that does it; without one, this process does it all, or as many processes of this machine
+            as the config asks for.
         sources: Data sets that this process has built already.
 
     Raises:

@@ -1,13 +1,16 @@
-"""Masks of a segmentation network for a data set: predicted, refined by CRFs, counted and drawn."""
+"""Masks of a segmentation network for a data set: predicted, refined by CRFs, counted and drawn.
+
+This process does it, with others for the CRFs; or processes of a Ray session share the images.
+"""
 
 from __future__ import annotations
 
 __all__ = ["PredictedMasks", "crfs", "on_device", "predict_masks"]
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 
 from attn import progress
 from attn.data.images_table import IMAGES_TABLE, images_table
-from attn.data.sample import Example, Record
+from attn.data.sample import Example
 from attn.data.source import Source, fingerprint
 from attn.errors import DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
@@ -34,8 +37,12 @@ from attn.segmentation.pictures import CUE, PREDICTION, REFINED, at_size, masks_
 from attn.segmentation.predict import Prediction, SegmentInferenceConfig, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
+from jobs.ray_cluster.worker_pool import Report, is_alone, worker_pool
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder
+
+CHUNK = 32
+"""Images that a process of a pool is given at a time: with CRFs, about a minute of one core."""
 
 
 def on_device(segmenter: Segmenter, device: str) -> SegmentationNetwork:
@@ -75,23 +82,40 @@ def _local_crfs(processes: int | None) -> Generator[CrfPool]:
 
 @dataclass
 class PredictedMasks:
-    """Confusion matrices and pictures of the images so far."""
+    """Confusion matrices and pictures of the images so far.
 
-    config: SegmentPredictConfig
+    Attributes:
+        masked: Positions in the data of the images with a mask of their own.
+    """
+
     matrices: dict[str, NDArray[np.int64]]
     images: int = 0
-    masked: list[Record] = field(default_factory=list)
+    masked: list[int] = field(default_factory=list)
     shown: list[PanelData] = field(default_factory=list)
 
-    def add(self, prediction: Prediction) -> None:
+    @classmethod
+    def none(cls, classes: int, *, crf: bool) -> Self:
+        """Of no image yet."""
+        names = ["miou", *(["miou_crf"] if crf else [])]
+        return cls({name: np.zeros((classes + 1, classes + 1), np.int64) for name in names})
+
+    def add(self, position: int, prediction: Prediction) -> None:
         self.images += 1
         example = prediction.example
         if example.mask is None:
             return
-        self.masked.append(example.record)
+        self.masked.append(position)
         masks = {"miou": prediction.plain, "miou_crf": prediction.refined}
         for name, matrix in self.matrices.items():
             matrix += confusion_matrix(masks[name], example.mask, len(matrix))
+
+    def merge(self, other: PredictedMasks) -> None:
+        """Add other images, after these."""
+        for name, matrix in other.matrices.items():
+            self.matrices[name] += matrix
+        self.images += other.images
+        self.masked += other.masked
+        self.shown += other.shown
 
     def scores(self, config: SegmentPredictConfig, source: Source, masks: str | None) -> dict[str, Score]:
         if not self.masked:
@@ -102,7 +126,7 @@ class PredictedMasks:
             source=data_name(config.data),
             split=config.data.split,
             images=len(self.masked),
-            fingerprint=fingerprint(source.classes, self.masked),
+            fingerprint=fingerprint(source.classes, map(source.records.__getitem__, self.masked)),
             scored="masks",
             masks=masks,
             scales=inference.scales,
@@ -149,33 +173,83 @@ def predict_masks(
     where: str,
     address: str | None,
 ) -> PredictedMasks:
-    outputs = len(source.classes) + 1
-    names = ["miou", *(["miou_crf"] if config.inference.crf else [])]
-    predicted = PredictedMasks(config, {name: np.zeros((outputs, outputs), np.int64) for name in names})
-    wanted = {source.records[index].image_id for index in evenly_spaced(source.records, config.panels)}
-    network = on_device(segmenter, config.device)
-    keep = config.masks or where != "masks"
-    if keep and where == "masks":  # VOC's server wants the masks alone
+    """Predict the masks of all images.
+
+    Args:
+        where: Folder of the masks within the run's.
+        address: A Ray cluster that does it; without one, this process or as many of this machine as the config says.
+    """
+    wanted = frozenset(evenly_spaced(source.records, config.panels))
+    kept = where if config.masks or where != "masks" else None
+    if kept == "masks":  # VOC's server wants the masks alone
         folder.write(f"{where}/{CLASSES_TABLE}", classes_table(source.classes))
         folder.write(f"{where}/{IMAGES_TABLE}", images_table(source.records))
+    images, predicted = len(source.records), PredictedMasks.none(len(source.classes), crf=bool(config.inference.crf))
     with (
-        crfs(config.inference, config.processes, address) as pool,
-        progress.task("masks", len(source.records), "images") as reported,
+        progress.task("masks", images, "images") as reported,
+        worker_pool(
+            _Masker,
+            _MaskWork(segmenter, source, config, folder, kept, wanted, alone=is_alone(address, config.tasks)),
+            address=address,
+            tasks=config.tasks,
+            gpu=config.device != "cpu",
+            helpers=config.processes or 0,
+        ) as pool,
     ):
-        for prediction in predict(network, _examples(source), segmenter.input, config.inference, pool=pool):
-            predicted.add(prediction)
-            reported.advance()
-            record = prediction.example.record
-            if keep:
-                folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(prediction.refined))
-            if record.image_id in wanted:
-                predicted.shown.append(_segmented(prediction, config, source.classes))
+        size = CHUNK if pool.on_ray else images  # the CRFs of a chunk end before the next one begins
+        chunks = [_Chunk(range(start, min(start + size, images))) for start in range(0, images, size)]
+        for part in pool.run(chunks, reported.update):
+            predicted.merge(part)
     return predicted
 
 
-def _examples(source: Source) -> Iterator[Example]:
-    for index in range(len(source.records)):
-        yield source.load(index, saliency=False)
+@dataclass(frozen=True)
+class _Chunk:
+    positions: range
+
+
+@dataclass(frozen=True)
+class _MaskWork:
+    """Input of all processes.
+
+    Attributes:
+        kept: Folder of the masks within the run's; None: they are not kept.
+        wanted: Positions of the images that are drawn.
+        alone: One process does it all, with others for the CRFs.
+    """
+
+    segmenter: Segmenter
+    source: Source
+    config: SegmentPredictConfig
+    folder: RunFolder
+    kept: str | None
+    wanted: frozenset[int]
+    alone: bool
+
+
+class _Masker:
+    """A network on its device, ready for one chunk after the other."""
+
+    def __init__(self, work: _MaskWork) -> None:
+        self.work, self.network = work, on_device(work.segmenter, work.config.device)
+
+    def __call__(self, chunk: _Chunk, report: Report) -> PredictedMasks:
+        work, config, source = self.work, self.work.config, self.work.source
+        inference, input = config.inference, work.segmenter.input
+        processes = (config.processes if work.alone else config.processes or 0) if inference.crf else 0
+        predicted = PredictedMasks.none(len(source.classes), crf=bool(inference.crf))
+        examples = (source.load(position, saliency=False) for position in chunk.positions)
+        with _local_crfs(processes) as pool:
+            masks = predict(self.network, examples, input, inference, pool=pool)
+            for position, prediction in zip(chunk.positions, masks, strict=True):
+                predicted.add(position, prediction)
+                if work.kept is not None:
+                    name = mask_name(prediction.example.record.image_id)
+                    work.folder.write(f"{work.kept}/{name}", encode_mask(prediction.refined))
+                if position in work.wanted:
+                    predicted.shown.append(_segmented(prediction, config, source.classes))
+                report(predicted.images)
+        return predicted
 
 
 def _segmented(prediction: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> PanelData:

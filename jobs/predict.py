@@ -1,4 +1,4 @@
-"""Predict labels, maps and masks of any images with a trained model, in this process."""
+"""Predict labels, maps and masks of any images with a trained model, in this process or by a pool of others."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attn import progress
 from attn.config.base import is_remote
 from attn.config.unused import unused_notices
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
 from attn.files.nearest import nearest_file
-from attn.files.spreadsheet import csv_table
 from attn.files.transfer import write_bytes
 from attn.maps.settings import PLAIN
-from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, predict_file, write_prediction
+from attn.prediction import ImagePredictConfig, find_images
 from attn.prediction.images import ImageFile
-from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_row
-from attn.redaction import without_secrets
+from attn.prediction.open import open_any
+from attn.prediction.predictor import predictor_of
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
 from attn.segmentation.masks import CLASSES_TABLE, MOST_CLASSES, classes_table
 from attn.training.allocator import keep_freed_memory
 from attn.wording import counted
+from jobs.image_predictions import predict_images
+from jobs.ray_cluster.worker_pool import is_alone
 from jobs.runs.about import maps_words
 from jobs.runs.open_model import model_lookup
 from jobs.training.notices import tell_notices
@@ -48,7 +48,8 @@ class PredictResult(JsonResult):
         weights: SHA-256.
         maps: How a classifier's maps differ from plain ones: `scales`, `flip` and `refinement`, as far as they do.
         folder: Each image has a folder of its own in it.
-        images: The `prediction.json` of each.
+        predicted: How many images have results.
+        images: The `prediction.json` of each of the first 1000.
         failed: `image` and `problem` of each that could not be read.
         summary: CSV table with a row for each image, in the order in which they were given.
     """
@@ -58,20 +59,31 @@ class PredictResult(JsonResult):
     weights: str
     maps: dict[str, Any]
     folder: str
+    predicted: int
     images: list[dict[str, Any]]
     failed: list[dict[str, str]]
     summary: str
     seconds: float
 
 
-def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> PredictResult:
-    """Predict.
+def run(
+    arguments: Sequence[str],
+    *,
+    model: str,
+    out: str,
+    config: ImagePredictConfig,
+    address: str | None = None,
+    tasks: int | None = None,
+) -> PredictResult:
+    """Predict. What an interrupted call with the same arguments has done is kept.
 
     Args:
         arguments: Images, folders of images, `s3://` URIs of both; and among them `root=` and `tracking.*=`, which
             select the runs and the registry in which models are looked up.
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         out: Folder or `s3://` prefix; each image has a folder of its own in it.
+        address: A Ray cluster that does it, whose nodes reach images and results.
+        tasks: Largest number of Ray processes that share the images; without an address by default this process alone.
 
     Raises:
         AttnError: There is no such model or image, or the folder cannot be written.
@@ -86,24 +98,27 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
     _tell_folders(images)
     overrides = [text for text in arguments if LOOKUP.match(text)]
 
-    def load(target: Any, root: str) -> Predictor:
-        return open_predictor(target, config, root)
-
-    with open_model(model, model_lookup(overrides), load) as predictor:
-        done, failed, rows = _predict(predictor, images, out, config.max_pixels)
+    with open_model(model, model_lookup(overrides), open_any) as opened:
+        own = config
+        if not is_alone(address, tasks):  # other processes have devices and working directories of their own
+            own = config.model_copy(update={"device": "cpu"})
+            out = _absolute(out)
+            images = {name: one._replace(location=_absolute(one.location)) for name, one in images.items()}
+        predictor = predictor_of(opened, own)
+        maps = maps_text(predictor.maps)
+        done = predict_images(opened, predictor, images, out, config, maps=maps, address=address, tasks=tasks)
     if len(predictor.classes) <= MOST_CLASSES:  # else each image numbers its own labels
         write_bytes(join(out, CLASSES_TABLE), classes_table(predictor.classes))
-    summary = join(out, SUMMARY)
-    write_bytes(summary, csv_table(COLUMNS, rows).encode())
     return PredictResult(
         model=model,
         task=predictor.task,
         weights=predictor.sha256,
         maps=predictor.maps,
         folder=out,
-        images=done,
-        failed=failed,
-        summary=summary,
+        predicted=done.predicted,
+        images=done.images,
+        failed=done.failed,
+        summary=done.summary,
         seconds=round(time.monotonic() - started, 1),
     )
 
@@ -115,6 +130,10 @@ def maps_text(maps: Mapping[str, Any]) -> str:
         maps: As `PredictResult` has them.
     """
     return maps_words(maps.get("scales", PLAIN.scales), bool(maps.get("flip")), maps.get("refinement"))
+
+
+def _absolute(location: str) -> str:
+    return location if is_remote(location) else os.path.abspath(location)
 
 
 def _check_files(images: dict[str, ImageFile]) -> None:
@@ -135,22 +154,3 @@ def _tell_folders(images: dict[str, ImageFile]) -> None:
     if below:
         folders = {posixpath.dirname(image.location) for image in images.values()}
         print(f"{counted(len(images), 'image')} in {counted(len(folders), 'folder')}", file=sys.stderr, flush=True)
-
-
-def _predict(
-    predictor: Predictor, images: dict[str, ImageFile], out: str, max_pixels: int
-) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[Row]]:
-    done: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    rows: list[Row] = []
-    for name, (location, image_id) in progress.steps_of(images.items(), "predictions", len(images), "images"):
-        try:
-            prediction = predict_file(predictor, location, max_pixels, "--max-pixels")
-        except DataError as fault:
-            problem = fault.problem if isinstance(fault, FileFault) else str(fault)
-            failed.append({"image": without_secrets(location), "problem": problem})
-            rows.append(fault_row(without_secrets(location), image_id, problem))
-            continue
-        done.append(write_prediction(prediction, location, join(out, name)))
-        rows.append(summary_row(without_secrets(location), image_id, done[-1], maps_text(predictor.maps)))
-    return done, failed, rows

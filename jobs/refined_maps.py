@@ -1,17 +1,13 @@
-"""Refine the maps of a map store into another one, by tasks in this process or on Ray.
+"""Refine the maps of a map store into another one, by this process or a pool of others.
 
-The images are done in chunks. The maps of finished chunks are recorded in tentative versions of the new store, so that
-an interrupted run continues with the chunks that it lacks; the last version merges all of them.
+The images are done in chunks, and an interrupted run continues with the chunks that it lacks.
 """
 
 from __future__ import annotations
 
 __all__ = ["RefineWork", "RefinedMaps", "refine_store"]
 
-import contextlib
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -34,16 +30,14 @@ from attn.store.format.algebra import FALLBACK, NONE
 from attn.store.format.manifest import Manifest
 from attn.wording import counted
 from jobs.ray_cluster.merge_tasks import ray_map
-from jobs.ray_cluster.session import ray_session
-from jobs.ray_cluster.tasks import on_ray
+from jobs.ray_cluster.worker_pool import Report, worker_pool
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.store_progress import StoreProgress
 
 CHUNK = 128
 """Images of a chunk: with a transformer, about a minute of one core."""
-COMMIT_SECONDS = 10.0
-"""Least time between two versions that record finished chunks."""
 BUFFER_BYTES = 256 << 20
-"""Of maps that wait in a task."""
+"""Of maps that wait in a process."""
 SHOWN = 8
 PROGRESS = "refined chunks"
 """Key of a tentative version's metadata."""
@@ -51,7 +45,7 @@ PROGRESS = "refined chunks"
 
 @dataclass(frozen=True)
 class RefineWork:
-    """Input of all tasks; it is pickled for those of other processes."""
+    """Input of all processes."""
 
     store: MapStore
     snapshot: Snapshot
@@ -130,9 +124,6 @@ class _Refined:
     unread: tuple[str, ...]
     delta: DeltaRef
 
-    def to_json(self) -> dict[str, Any]:
-        return {"chunk": self.number, "maps": self.maps, "unread": list(self.unread)}
-
 
 @dataclass(frozen=True)
 class RefinedMaps(JsonResult):
@@ -150,59 +141,42 @@ def _of_predicted(snapshot: Snapshot) -> bool:
     return snapshot.manifest.metadata.get("classes") == "predicted"
 
 
-def _refine(work: RefineWork, chunk: _Chunk, report: Callable[[int], None]) -> _Refined:
-    """Refine the maps of some of the images.
+class _Refiner:
+    """Refines the maps of some of the images after the other, in a process of the pool."""
 
-    Args:
-        report: Called with the number of images done so far.
-    """
-    refiner, rows = work.refiner.to(choose_device(work.config.device)), work.store.rows
-    writer = chunk.session.writer(chunk.number, limit_bytes=BUFFER_BYTES)
-    maps, unread = 0, list[str]()
-    for done, position in enumerate(chunk.positions, 1):
-        record = work.source.records[position]
-        start, stop = rows.find(record.image_id)
-        levels, stored = work.snapshot.rows(start, stop)
-        levels_of = dict(zip(rows.classes[start:stop].tolist(), levels.tolist(), strict=True))
-        written = {
-            index: values for (index, level), values in zip(levels_of.items(), stored, strict=True) if level != NONE
-        }
-        if written:
-            try:
-                image = work.source.load(position, mask=False, saliency=False).image
-            except DataError:
-                if work.source.on_error == "raise":
-                    raise
-                unread.append(record.image_id)
-                continue
-            labels = () if _of_predicted(work.snapshot) else record.labels
-            for index, values in refine_by_labels(refiner, image, written, labels).items():
-                writer.add(record.image_id, index, at_grid(values, chunk.grid), fallback=levels_of[index] == FALLBACK)
-                maps += 1
-        report(done)
-    return _Refined(chunk.number, maps, tuple(unread), writer.seal())
+    def __init__(self, work: RefineWork) -> None:
+        self.work, self.refiner = work, work.refiner.to(choose_device(work.config.device))
+        self.session: Session | None = None
 
-
-class _Recorder:
-    """Commits finished chunks, so that a later process can continue.
-
-    Args:
-        done: Finished chunks of the run so far.
-    """
-
-    def __init__(self, session: Session, folder: RunFolder, uri: str, size: int, done: list[dict[str, Any]]) -> None:
-        self.session, self.folder, self.uri, self.size, self.done = session, folder, uri, size, done
-        self.waiting: list[DeltaRef] = []
-        self._last = time.monotonic()
-
-    def add(self, result: _Refined) -> None:
-        self.done.append(result.to_json())
-        self.waiting.append(result.delta)
-        if time.monotonic() - self._last >= COMMIT_SECONDS:
-            metadata = {PROGRESS: {"size": self.size, "done": list(self.done)}}  # which grows, and a version does not
-            version = self.session.commit(0, self.waiting, pending=True, tentative=True, metadata=metadata)
-            self.folder.update(store=self.uri, store_version=version)
-            self.waiting, self._last = [], time.monotonic()
+    def __call__(self, chunk: _Chunk, report: Report) -> _Refined:
+        if self.session is None:  # a copy, which reads the rows of its store once
+            self.session = chunk.session
+        work, refiner, rows = self.work, self.refiner, self.work.store.rows
+        writer = self.session.writer(chunk.number, limit_bytes=BUFFER_BYTES)
+        maps, unread = 0, list[str]()
+        for done, position in enumerate(chunk.positions, 1):
+            record = work.source.records[position]
+            start, stop = rows.find(record.image_id)
+            levels, stored = work.snapshot.rows(start, stop)
+            levels_of = dict(zip(rows.classes[start:stop].tolist(), levels.tolist(), strict=True))
+            written = {
+                index: values for (index, level), values in zip(levels_of.items(), stored, strict=True) if level != NONE
+            }
+            if written:
+                try:
+                    image = work.source.load(position, mask=False, saliency=False).image
+                except DataError:
+                    if work.source.on_error == "raise":
+                        raise
+                    unread.append(record.image_id)
+                    continue
+                labels = () if _of_predicted(work.snapshot) else record.labels
+                for index, values in refine_by_labels(refiner, image, written, labels).items():
+                    fallback = levels_of[index] == FALLBACK
+                    writer.add(record.image_id, index, at_grid(values, chunk.grid), fallback=fallback)
+                    maps += 1
+            report(done)
+        return _Refined(chunk.number, maps, tuple(unread), writer.seal())
 
 
 def refine_store(work: RefineWork, folder: RunFolder, name: str, address: str | None) -> RefinedMaps:
@@ -226,32 +200,25 @@ def refine_store(work: RefineWork, folder: RunFolder, name: str, address: str | 
         fingerprint=work.source.fingerprint(),
         exist_ok=True,
     )
-    size = len(chunks[0])
-    version, done = _former(folder, opened, size)
-    session = opened.begin(folder.run_id, from_version=version)
-    finished = {one["chunk"] for one in done}
-    todo = [
-        _Chunk(number, positions, session, opened.grid)
-        for number, positions in enumerate(chunks)
-        if number not in finished
-    ]
-    recorder = _Recorder(session, folder, opened.uri, size, done)
-    images, before = len(work.source.records), sum(len(chunks[number]) for number in finished)
-    with progress.task("refining maps", images, "images") as reported, _ray(work, todo, address) as many:
-        if many:
-            gpu = work.config.device != "cpu"
-            on_ray(_refine, work, todo, lambda n: reported.update(before + n), gpu=gpu, done=recorder.add)
-        else:
-            for chunk in todo:
-                start = before
-                recorder.add(_refine(work, chunk, lambda n, start=start: reported.update(start + n)))
-                before += len(chunk.positions)
-        unread = {image_id for one in recorder.done for image_id in one["unread"]}
+    done = StoreProgress.begin(folder, opened, PROGRESS, len(chunks[0]))
+    session = done.session
+    numbers = [number for number in range(len(chunks)) if number not in done.done]
+    todo = [_Chunk(number, chunks[number], session, opened.grid) for number in numbers]
+    images, before = len(work.source.records), sum(len(chunks[number]) for number in done.done)
+    gpu = work.config.device != "cpu"
+    with (
+        progress.task("refining maps", images, "images") as reported,
+        worker_pool(_Refiner, work, address=address, tasks=work.config.tasks, gpu=gpu) as pool,
+    ):
+        reported.kept = before
+        for one in pool.run(todo, lambda images: reported.update(before + images)):
+            done.add(one.number, {"maps": one.maps, "unread": list(one.unread)}, one.delta)
+        unread = {image_id for one in done.done.values() for image_id in one["unread"]}
         number = session.commit(
             0,
-            recorder.waiting,
+            done.waiting,
             expected=work.accepted(rows, unread),
-            map=ray_map if many else map,
+            map=ray_map if pool.on_ray else map,
             metadata={
                 **Manifest.with_mark(work.snapshot.manifest.metadata, tentative=False),
                 "refinement": work.description,
@@ -263,29 +230,8 @@ def refine_store(work: RefineWork, folder: RunFolder, name: str, address: str | 
     names = ", ".join(sorted(unread)[:SHOWN]) + (", ..." if len(unread) > SHOWN else "")
     return RefinedMaps(
         images=images - len(unread),
-        maps=sum(one["maps"] for one in recorder.done),
+        maps=sum(one["maps"] for one in done.done.values()),
         notes=[f"{counted(len(unread), 'image')} could not be read, and so left out: {names}"] if unread else [],
         store=opened.uri,
         store_version=number,
     )
-
-
-@contextlib.contextmanager
-def _ray(work: RefineWork, chunks: Sequence[_Chunk], address: str | None) -> Iterator[bool]:
-    """Start or join Ray where tasks are asked for; gives whether it is there."""
-    if len(chunks) < 2 or (address is None and (work.config.tasks or 1) == 1):
-        yield False
-        return
-    with ray_session(address):
-        yield True
-
-
-def _former(folder: RunFolder, opened: MapStore, size: int) -> tuple[int | None, list[dict[str, Any]]]:
-    """The version that an interrupted run left, with its finished chunks; None and nothing without one."""
-    state = folder.state()
-    if state.store != opened.uri or not state.store_version:
-        return None, []
-    described = opened.at(state.store_version).manifest.metadata.get(PROGRESS) or {}
-    if described.get("size") != size:
-        return None, []
-    return state.store_version, list(described["done"])

@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("jobs.runs",),
     ("jobs.ray_cluster",),
     ("jobs.scoring",),
-    ("jobs.growth", "jobs.map_tasks", "jobs.mask_prediction", "jobs.refined_maps"),
+    ("jobs.growth", "jobs.image_predictions", "jobs.map_tasks", "jobs.mask_prediction", "jobs.refined_maps"),
     ("jobs.training",),
     ("jobs.train", "jobs.cues", "jobs.evaluate", "jobs.maps", "jobs.segment_predict"),
     ("jobs.segment",),

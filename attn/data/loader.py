@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Loader", "LoaderError", "build_loader"]
+__all__ = ["Loader", "LoaderError", "PositionLoader", "build_loader"]
 
 import multiprocessing
 import sys
@@ -124,6 +124,25 @@ def build_loader(
         generator=torch.Generator(),
         **process,
     )
+
+
+class PositionLoader:
+    """Loads images by their positions in the data, in batches; its worker processes are kept between calls.
+
+    Args:
+        size: Images of a batch.
+        workers: As for `build_loader`.
+    """
+
+    def __init__(self, dataset: AttentionDataset, size: int, workers: int = 0) -> None:
+        self._size, self._batches = size, list[range]()
+        self._loader = build_loader(dataset, self._batches, workers=workers)
+
+    def __call__(self, positions: range) -> Iterator[Batch]:
+        """The batches of some images, in order; those of an earlier call must have been read to their end."""
+        starts = range(0, len(positions), self._size)
+        self._batches[:] = [positions[start : start + self._size] for start in starts]
+        return iter(self._loader)
 
 
 class _Batches:

@@ -99,6 +99,10 @@ class Faithfulness:
         self.empty_maps = 0
         self.curves: dict[str, list[tuple[int, NDArray[np.float64]]]] = {INSERTION: [], DELETION: []}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was accumulated, without what it was computed with: a copy takes no more images."""
+        return self.__dict__ | {"network": None, "dataset": None}
+
     def add(self, maps: ImageMaps) -> None:
         """Add an image, if it is one of the chosen; with a map for each of its labels.
 
@@ -128,6 +132,13 @@ class Faithfulness:
                 end_3HW = _baseline(image_3HW, config.deletion, config.blur)
                 deleted_P = perturbed_scores(scores, image_3HW, end_3HW, order_N, config.steps)
                 self.curves[DELETION].append((index, deleted_P))
+
+    def merge(self, other: Faithfulness) -> None:
+        """Add the images of another one, which has none of this one's, after this one's."""
+        self.records += other.records
+        self.empty_maps += other.empty_maps
+        for name, curves in other.curves.items():
+            self.curves[name] += curves
 
     def scores(self, protocol: Protocol, classes: Sequence[str]) -> dict[str, Score]:
         """Both scores: means over all maps, and over those of each class; none where no map was scored.

@@ -62,6 +62,7 @@ class _Sweep:
         self.num_classes = num_classes
         self._truth = np.zeros(num_classes + 1, np.int64)
         self._steps = np.zeros((num_classes + 1, num_classes, self.thresholds.size + 1), np.int64)
+        self._predicted: set[int] = set()  # classes whose steps are not all 0
 
     @property
     def pixels(self) -> int:
@@ -71,7 +72,23 @@ class _Sweep:
     def merge(self, other: Self) -> None:
         """Add everything that another sweep with the same classes and thresholds has counted."""
         self._truth += other._truth
-        self._steps += other._steps
+        for class_index in other._predicted:  # of very many classes, most are in none of a few images
+            self._steps[:, class_index] += other._steps[:, class_index]
+        self._predicted |= other._predicted
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a few images, most steps are 0: only the others are sent to another process."""
+        places = np.flatnonzero(self._steps)
+        if 2 * len(places) > self._steps.size:
+            return self.__dict__
+        return self.__dict__ | {"_steps": (self._steps.shape, places, self._steps.flat[places])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(state["_steps"], tuple):
+            shape, places, values = state["_steps"]
+            self._steps = np.zeros(shape, np.int64)
+            self._steps.flat[places] = values
 
     def result(self) -> SweepResult:
         """The scores of everything added so far."""
@@ -99,6 +116,7 @@ class _Sweep:
         steps = np.bincount(truth * width + low, minlength=rows * width)
         steps -= np.bincount(truth * width + high, minlength=rows * width)
         self._steps[:, class_index] += steps.reshape(rows, width)
+        self._predicted.add(class_index)
 
 
 class SeedSweep(_Sweep):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["read_predictions", "write_predictions"]
+__all__ = ["join_predictions", "read_predictions", "write_predictions"]
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from attn.data.classes import check_classes
 from attn.errors import DataError
 from attn.files.locations import read_bytes
-from attn.files.transfer import write_bytes
+from attn.files.transfer import write_in_pieces
 from attn.parsing import load_json
 
 
@@ -24,16 +24,26 @@ def write_predictions(location: str, probabilities: Mapping[str, NDArray[np.floa
     Raises:
         AttnError: The location cannot be written.
     """
+    join_predictions(location, [probabilities], classes)
+
+
+def join_predictions(location: str, parts: Iterable[Mapping[str, NDArray[np.float64]]], classes: Sequence[str]) -> None:
+    """As `write_predictions`, of any number of images: one part of them after the other is in memory.
+
+    Args:
+        parts: Each with images of its own.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ids = sorted(probabilities)
-    values = np.stack([probabilities[name] for name in ids]) if ids else np.zeros((0, len(classes)))
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), len(classes))
-    table = pa.table({"image_id": pa.array(ids, pa.string()), "probabilities": lists})
-    sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"classes": json.dumps(list(classes))}), sink, compression="zstd")
-    write_bytes(location, sink.getvalue())
+    kinds = {"image_id": pa.string(), "probabilities": pa.list_(pa.float64(), len(classes))}
+    schema = pa.schema(kinds, {"classes": json.dumps(list(classes))})
+    with write_in_pieces(location) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for probabilities in parts:
+            ids = sorted(probabilities)
+            values = np.stack([probabilities[name] for name in ids]) if ids else np.zeros((0, len(classes)))
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kinds["probabilities"])
+            writer.write_table(pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=schema))
 
 
 def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:

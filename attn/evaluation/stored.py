@@ -5,7 +5,7 @@ Shapes: H0×W0 image, h×w grid of the store.
 
 from __future__ import annotations
 
-__all__ = ["evaluate_stored", "maps_at_size"]
+__all__ = ["count_stored", "evaluate_stored", "maps_at_size"]
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.classification import predicted_classes
+from attn.evaluation.compute import evaluation_of
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import compute_scores
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.refined import MapRefinement, refine_by_labels, refine_predicted
-from attn.evaluation.result import DataDescription, Evaluation, with_skipped
+from attn.evaluation.result import DataDescription, Evaluation
 from attn.maps import normalize_max
 from attn.maps.refine import is_joint
 from attn.maps.settings import PLAIN, MapSettings
@@ -69,12 +69,57 @@ def evaluate_stored(
     Raises:
         DataError: There is no image, an image cannot be read, or an image lacks a prediction.
     """
+    counted, skipped = count_stored(
+        snapshot,
+        source,
+        range(len(source.records)),
+        config,
+        refinement=refinement,
+        before=before,
+        given=given,
+        probabilities=probabilities,
+        observe=observe,
+        saliency=saliency,
+    )
+    return evaluation_of(
+        counted,
+        skipped,
+        tuple(source.classes),
+        config,
+        data,
+        map_kind=map_kind,
+        layer=None,
+        settings=settings,
+        refinement=before if refinement is None else refinement.described(before),
+        saliency=saliency and saliency.description,
+    )
+
+
+def count_stored(
+    snapshot: Snapshot,
+    source: Source,
+    positions: range,
+    config: ScoringConfig,
+    *,
+    refinement: MapRefinement | None = None,
+    before: dict[str, Any] | None = None,
+    given: bool = True,
+    probabilities: Probabilities | None = None,
+    observe: Callable[[ImageMaps], None] | None = None,
+    saliency: SaliencySource | None = None,
+) -> tuple[ScoreAccumulator, list[str]]:
+    """Everything that the scores of some images are computed from, and the ids of unreadable images.
+
+    Args:
+        positions: Of the images in the data. The others are as in `evaluate_stored`.
+    """
     mixed = given and is_joint(before)
     counted = ScoreAccumulator(
         len(source.classes), config, given=given, predicted=not mixed, exclusive=source.exclusive
     )
     skipped = list[str]()
-    for index, record in enumerate(source.records):
+    for index in positions:
+        record = source.records[index]
         try:
             example = source.load(index, mask=True, saliency=False)
         except DataError:
@@ -92,21 +137,7 @@ def evaluate_stored(
         result = ImageMaps(record, of_image, maps, example.mask, predicted_maps=of_likely)
         if counted.add(result, saliency and saliency.reader(index)) and observe is not None:
             observe(result)
-    if not counted.records:
-        raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
-    described = saliency.description if saliency else None
-    evaluation = compute_scores(
-        counted,
-        tuple(source.classes),
-        config,
-        data,
-        map_kind=map_kind,
-        layer=None,
-        settings=settings,
-        refinement=before if refinement is None else refinement.described(before),
-        saliency=described,
-    )
-    return with_skipped(evaluation, skipped)
+    return counted, skipped
 
 
 def _maps(

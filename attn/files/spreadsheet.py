@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["csv_table"]
+__all__ = ["csv_rows", "csv_table"]
 
 import csv
 import io
@@ -20,9 +20,13 @@ def csv_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
     A text like a formula gets a `'` in front, and control characters are escaped. None is an empty cell.
     """
+    return csv_rows([header]) + csv_rows(rows)
+
+
+def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows of a table without its header, as `csv_table` writes them."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([_cell(name) for name in header])
     writer.writerows([_cell(value) for value in row] for row in rows)
     return lines.getvalue()
 

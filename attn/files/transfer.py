@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["download_file", "download_folder", "exists", "remove", "size", "upload_file", "write_bytes"]
+__all__ = [
+    "download_file",
+    "download_folder",
+    "exists",
+    "remove",
+    "remove_folder",
+    "size",
+    "upload_file",
+    "write_bytes",
+    "write_in_pieces",
+]
 
 import contextlib
 import hashlib
@@ -10,15 +20,18 @@ import io
 import os
 import re
 import secrets
+import shutil
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from attn import progress
 from attn.config.base import is_remote
 from attn.errors import RunError, WeightsError
-from attn.files.locations import FileFault, list_files, split
+from attn.files.locations import FileFault, join, list_below, list_files, split
 from attn.files.patience import ObjectStoreError, call
 from attn.files.roots import may_read
+from attn.scratch import scratch_folder
 
 SINGLE_PUT_LIMIT = 4 * 1024**3
 ATTEMPTS_OF_A_PART = 5
@@ -58,6 +71,34 @@ def write_bytes(location: str, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_in_pieces(location: str) -> Generator[BinaryIO]:
+    """A file to write in the body, of any size; readers see the old content until the body has ended without an error.
+
+    Raises:
+        RunError: The file cannot be written.
+        StorageAwayError: The object store does not answer.
+    """
+    with contextlib.ExitStack() as stack:
+        if is_remote(location):
+            part = stack.enter_context(scratch_folder()) / "part"
+        else:
+            part = Path(location).with_name(f".{secrets.token_hex(8)}.part")
+            stack.callback(lambda: part.unlink(missing_ok=True))
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if not is_remote(location):
+                part.replace(location)
+        except OSError as error:
+            raise RunError(f"{location} cannot be written: {error.strerror or type(error).__name__}") from None
+        if is_remote(location):
+            upload_file(part, location)
 
 
 def size(location: str) -> int | None:
@@ -114,6 +155,25 @@ def remove(location: str) -> None:
             Path(location).unlink(missing_ok=True)
     except (ObjectStoreError, OSError) as error:
         raise FileFault(location, f"cannot be removed: {getattr(error, 'strerror', None) or error}") from None
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder with its files, if it is there; hidden files of an object store stay.
+
+    Raises:
+        FileFault: The system or the object store refuses.
+        StorageAwayError: The object store does not answer.
+    """
+    if is_remote(folder):
+        for name in list_below(folder):
+            remove(join(folder, name))
+        return
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileFault(folder, f"cannot be removed: {error.strerror or error}") from None
 
 
 def upload_file(path: Path, location: str) -> None:

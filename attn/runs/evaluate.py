@@ -26,10 +26,12 @@ class EvaluateModelConfig(ModelLookup):
         map_kind: The attention map to score; by default the one that the model was trained with.
         maps: How the maps are made; scores of the classifier itself are of scale 1.
         batch_size: Images of one forward pass.
-        data_workers: Processes that load data; 0: this one loads its own.
+        data_workers: Processes that load data, for each that scores; 0: it loads its own.
         record_in_training: Add the scores to the record of the model's training, if the server has it.
         device: `auto`: a GPU where there is one.
         panels: How many images are drawn with their maps.
+        tasks: Ray processes that share the images, at most as many as there are cores, or GPUs where these are used.
+            By default all is done in this process, or by a whole cluster if its address is given.
     """
 
     data: SourceConfig
@@ -42,6 +44,7 @@ class EvaluateModelConfig(ModelLookup):
     record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"
     panels: int = Field(default=8, ge=0, le=200)
+    tasks: int | None = Field(default=None, ge=1, le=4096)
 
     def unused(self) -> Mapping[str, tuple[str, ...]]:
         return {} if self.evaluation.maps else {"evaluation.maps": ("map_kind", "maps")}
@@ -56,6 +59,7 @@ class EvaluateStoreConfig(ModelLookup):
             was written with the maps. Without any, only maps of given labels are scored.
         maps: How the stored maps are changed before they are scored.
         panels: How many images are drawn with their maps.
+        tasks: As for a model.
     """
 
     data: SourceConfig
@@ -63,6 +67,7 @@ class EvaluateStoreConfig(ModelLookup):
     predictions: Location | None = None
     maps: StoredMapSettings = StoredMapSettings()
     panels: int = Field(default=8, ge=0, le=200)
+    tasks: int | None = Field(default=None, ge=1, le=4096)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -60,10 +60,10 @@ class MapsConfig(MapSettings, ModelLookup):
         classes: Whose maps: those of the image's `labels`, of the `predicted` classes, or `both`.
         probability: From which probability on (exclusive) a class counts as predicted.
         batch_size: Images of one forward pass.
-        data_workers: Processes that load data, for each task; 0: the task loads its own.
+        data_workers: Processes that load data, for each that predicts; 0: it loads its own.
         device: `auto`: a GPU where there is one.
-        tasks: Ray tasks that share the images. By default all is done in this process, and on a cluster each task has a
-            few hundred images.
+        tasks: Ray processes that share the images, at most as many as there are cores, or GPUs where these are used.
+            By default all is done in this process, or by a whole cluster if its address is given.
     """
 
     data: SourceConfig
@@ -89,7 +89,7 @@ class StoredMapsConfig(ModelLookup):
         data: By default the data that the run was on in whose folder the store lies.
         refine: How the maps are refined.
         device: `auto`: a GPU where there is one.
-        tasks: Ray tasks that share the images. By default all is done in this process, or by the tasks of a cluster.
+        tasks: As for the maps of a model.
     """
 
     data: SourceConfig

@@ -174,9 +174,12 @@ class SegmentPredictConfig(ModelLookup):
         panels: How many images are drawn with their masks.
         cues: Labels to draw beside the masks, as `labels.path` of training, where they have the image; by default what
             the network's own run made.
-        processes: For the CRF, beside this one; None: one a core. Where Ray is asked for, its tasks take their place.
+        processes: For the CRF, beside each that predicts. None: one a core, and none where Ray processes share the
+            images, each of which computes its own CRFs.
         record_in_training: Add the scores to the record of the model's training, if the server has it.
         device: `auto`: a GPU where there is one.
+        tasks: Ray processes that share the images, at most as many as there are cores, or GPUs where these are used.
+            By default all is done in this process, or by a whole cluster if its address is given.
     """
 
     data: SourceConfig
@@ -187,6 +190,7 @@ class SegmentPredictConfig(ModelLookup):
     processes: int | None = Field(default=None, ge=0, le=1024)
     record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    tasks: int | None = Field(default=None, ge=1, le=4096)
 
     def unused(self) -> Mapping[str, tuple[str, ...]]:
         return {} if self.inference.crf else {"inference.crf": ("processes",)}

@@ -10,8 +10,9 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.evaluation.accumulator import ScoreAccumulator
+from attn.evaluation.compute import compute_scores
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import compute_scores, count
+from attn.evaluation.evaluate import count
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
 from attn.evaluation.score import Score

@@ -1,4 +1,4 @@
-"""The saliency maps of a whole data set, computed ahead: by Ray tasks, or by threads of this process."""
+"""The saliency maps of a whole data set, computed ahead: by a pool of Ray actors, or by threads of this process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ __all__ = ["compute_saliency"]
 
 import contextlib
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,17 +13,16 @@ from attn import progress
 from attn.errors import DataError
 from attn.saliency.source import SaliencySource
 from attn.segmentation.crf_pool import spare_cores
-from jobs.ray_cluster.session import ray_session
-from jobs.ray_cluster.tasks import on_ray
+from jobs.ray_cluster.worker_pool import MOST, Report, worker_pool
 
 CHUNK = 32
-"""Images of one task, each about half a second of a core."""
+"""Images of one item, each about half a second of a core."""
 MOST_THREADS = 16
 """Each holds about 100 MB of the network's values."""
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Chunk:
     positions: range
 
 
@@ -50,9 +48,10 @@ def compute_saliency(source: SaliencySource | None, address: str | None = None) 
                 for _ in pool.map(lambda index: _compute(source, index), range(images)):
                     reported.advance()
             return source
-        tasks = [_Task(range(start, min(start + CHUNK, images))) for start in range(0, images, CHUNK)]
-        with ray_session(address):
-            on_ray(_compute_all, source, tasks, reported.update, gpu=False)
+        chunks = [_Chunk(range(start, min(start + CHUNK, images))) for start in range(0, images, CHUNK)]
+        with worker_pool(_Computer, source, address=address, tasks=MOST, gpu=False) as pool:
+            for _ in pool.run(chunks, reported.update):
+                pass
     return source
 
 
@@ -64,10 +63,14 @@ def _session_is_up() -> bool:
     return ray.is_initialized()
 
 
-def _compute_all(source: SaliencySource, task: _Task, report: Callable[[int], None]) -> None:
-    for done, index in enumerate(task.positions, start=1):
-        _compute(source, index)
-        report(done)
+class _Computer:
+    def __init__(self, source: SaliencySource) -> None:
+        self.source = source
+
+    def __call__(self, chunk: _Chunk, report: Report) -> None:
+        for done, index in enumerate(chunk.positions, start=1):
+            _compute(self.source, index)
+            report(done)
 
 
 def _compute(source: SaliencySource, index: int) -> None:

@@ -23,6 +23,7 @@ CONTENTS = {
     "maps": "attention maps",
     "masks": "predicted masks as PNGs",
     "predictions.parquet": "probabilities of each image",
+    "parts": "the same of the images that are done, until all are",
     "scores.json": "scores with their protocols",
     "per_class.csv": "scores of each class",
     "curves.png": "scores by threshold",

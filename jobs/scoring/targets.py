@@ -6,39 +6,32 @@ __all__ = [
     "EvaluationTarget",
     "ModelTarget",
     "StoreTarget",
-    "evaluate_model",
     "open_target",
     "resolve_config",
 ]
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
+
+import torch
 
 from attn import progress, store
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
 from attn.data.classes import check_classes
-from attn.data.dataset import AttentionDataset
-from attn.data.loader import build_loader
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.evaluation.evaluate import evaluate
-from attn.evaluation.faithfulness import Faithfulness
-from attn.evaluation.inference import ImageMaps
+from attn.evaluation.compute import evaluation_of
 from attn.evaluation.predictions import read_predictions
-from attn.evaluation.refined import MapRefinement
+from attn.evaluation.refined import described_after
 from attn.evaluation.result import Evaluation
-from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
 from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
-from attn.models.device import choose_device
-from attn.pictures.preview import evenly_spaced
 from attn.registry.lookup import open_model
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.layers import with_data
@@ -55,11 +48,12 @@ from jobs.runs.open_model import (
     scored_split,
     with_run_name,
 )
+from jobs.scoring.counting import Counted, ModelCounting, Observe, StoreCounting, count_images
 from jobs.scoring.found_store import FoundStore, find_store, store_config, store_hint
 from jobs.scoring.plain_scores import PlainScores, is_other_data
 from jobs.scoring.scored_data import describe_data, other_outputs
 
-Observe = Callable[[ImageMaps], None]
+Take = Callable[[Any], None]
 
 
 class EvaluationTarget(Protocol):
@@ -87,7 +81,16 @@ class EvaluationTarget(Protocol):
     @property
     def load_seconds(self) -> float: ...
 
-    def evaluate(self, observe: Observe) -> Evaluation: ...
+    def evaluate(self, observe: Observe, *, take: Take | None = None, address: str | None = None) -> Evaluation:
+        """Score the maps, and the classifier where it is known.
+
+        Args:
+            observe: Called with each image's maps. With an address, or several processes, copies of it are called in
+                others.
+            take: Called here with all that `observe` returned, but None, in the images' order.
+            address: A Ray cluster that does it.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,30 @@ class ModelTarget:
         bundle = self.bundle
         return PlainScores(is_other_data(self.config.data, bundle.config_file), bundle.map_kind, bundle.layer)
 
-    def evaluate(self, observe: Observe) -> Evaluation:
-        return evaluate_model(self.bundle, self.config, self.source, observe)
+    def evaluate(self, observe: Observe, *, take: Take | None = None, address: str | None = None) -> Evaluation:
+        """See `EvaluationTarget`."""
+        bundle, config, source = self.bundle, self.config, self.source
+        scored, refine = config.evaluation, config.maps.refine
+        saliency = _saliency(config, source, address) if scored.maps else None
+        refiner = refine.open(torch.device("cpu")) if refine is not None and scored.maps else None
+        counting = ModelCounting(bundle, config, source, refiner, saliency)
+        gpu, workers = config.device != "cpu", config.data_workers
+        counted = count_images(counting, observe, address, gpu=gpu, batch=counting.batch_size, data_workers=workers)
+        evaluation = evaluation_of(
+            counted.scores,
+            counted.skipped,
+            bundle.classes,
+            scored,
+            describe_data(config.data, source, resize_text(config.input)),
+            map_kind=config.map_kind or bundle.map_kind,
+            layer=scored.layer or "last",
+            settings=config.maps,
+            refinement=None if refiner is None else refiner.description,
+            faithfulness=counted.faithfulness,
+            saliency=saliency and saliency.description,
+        )
+        _pass_on(counted, take)
+        return replace(evaluation, notes=(*evaluation.notes, *other_outputs(bundle, source)))
 
 
 @dataclass(frozen=True)
@@ -182,84 +207,44 @@ class StoreTarget:
             "about": Manifest.with_mark(self.snapshot.manifest.metadata, tentative=False),
         }
 
-    def evaluate(self, observe: Observe) -> Evaluation:
-        """Score the maps."""
-        metadata, config = self.snapshot.manifest.metadata, self.config
-        written = metadata.get("predictions")
+    def evaluate(self, observe: Observe, *, take: Take | None = None, address: str | None = None) -> Evaluation:
+        """See `EvaluationTarget`."""
+        metadata, config, refine = self.snapshot.manifest.metadata, self.config, self.config.maps.refine
+        written, before = metadata.get("predictions"), metadata.get("refinement")
         file = config.predictions or (written if written and transfer.exists(written) else None)
-        grid, saliency = self.store.grid, _saliency(config, self.source)
-        with _reported(self.source, observe) as observe_and_report:
-            return evaluate_stored(
-                self.snapshot,
-                self.source,
-                config.evaluation,
-                data=describe_data(config.data, self.source, f"stored {grid[0]}x{grid[1]}"),
-                map_kind=metadata.get("map_kind", "cumulative"),
-                settings=MapSettings.of_described(metadata),
-                refinement=MapRefinement.of(config.maps.refine, self.source, choose_device("auto")),
-                before=metadata.get("refinement"),
-                given=metadata.get("classes") != "predicted",
-                probabilities=read_predictions(file, self.source.classes) if file else None,
-                observe=observe_and_report,
-                saliency=saliency,
-            )
-
-
-def evaluate_model(
-    bundle: Bundle, config: EvaluateModelConfig, source: Source, observe: Observe | None = None
-) -> Evaluation:
-    """Score a classifier and its maps on the images of a source.
-
-    Args:
-        observe: Called with every image's maps.
-    """
-    device = choose_device(config.device)
-    scored, settings = config.evaluation, config.maps
-    dataset = AttentionDataset(
-        source,
-        config.input,
-        train=False,
-        with_masks=scored.maps,
-        scales=settings.other_scales if scored.maps else (),
-        stride=bundle.network.config.output_stride,
-    )
-    size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
-    saliency = _saliency(config, source) if config.evaluation.maps else None
-    batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
-    network, faithfulness = bundle.network.to(device), None
-    if scored.faithfulness is not None:
-        chosen = evenly_spaced(source.records, scored.faithfulness.images)
-        inputs = AttentionDataset(source, config.input, train=False)
-        faithfulness = Faithfulness(network, inputs, chosen, scored.faithfulness)
-    with _reported(source, observe) as observe_and_report:
-        evaluation = evaluate(
-            network,
-            build_loader(dataset, batches, workers=config.data_workers),
-            bundle.classes,
-            scored,
-            config.map_kind or bundle.map_kind,
-            device,
-            data=describe_data(config.data, source, resize_text(config.input)),
-            settings=settings,
-            refinement=MapRefinement.of(settings.refine, source, device) if scored.maps else None,
-            observe=observe_and_report,
-            faithfulness=faithfulness,
+        grid, saliency = self.store.grid, _saliency(config, self.source, address)
+        refiner = None if refine is None else refine.open(torch.device("cpu"))
+        counting = StoreCounting(
+            self.snapshot,
+            config,
+            self.source,
+            refiner,
+            before,
+            given=metadata.get("classes") != "predicted",
+            probabilities=read_predictions(file, self.source.classes) if file else None,
             saliency=saliency,
         )
-    return replace(evaluation, notes=(*evaluation.notes, *other_outputs(bundle, source)))
+        counted = count_images(counting, observe, address, gpu=refiner is not None)
+        evaluation = evaluation_of(
+            counted.scores,
+            counted.skipped,
+            self.source.classes,
+            config.evaluation,
+            describe_data(config.data, self.source, f"stored {grid[0]}x{grid[1]}"),
+            map_kind=metadata.get("map_kind", "cumulative"),
+            layer=None,
+            settings=MapSettings.of_described(metadata),
+            refinement=before if refiner is None else described_after(refiner, before),
+            saliency=saliency and saliency.description,
+        )
+        _pass_on(counted, take)
+        return evaluation
 
 
-@contextlib.contextmanager
-def _reported(source: Source, observe: Observe | None) -> Generator[Observe]:
-    """Report each image that is scored."""
-    with progress.task("scoring", len(source.records), "images") as reported:
-
-        def observe_and_report(maps: ImageMaps) -> None:
-            if observe is not None:
-                observe(maps)
-            reported.advance()
-
-        yield observe_and_report
+def _pass_on(counted: Counted, take: Take | None) -> None:
+    if take is not None:
+        for observed in counted.observed:
+            take(observed)
 
 
 def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
@@ -314,8 +299,10 @@ def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:
     return source
 
 
-def _saliency(config: EvaluateModelConfig | EvaluateStoreConfig, source: Source) -> SaliencySource | None:
+def _saliency(
+    config: EvaluateModelConfig | EvaluateStoreConfig, source: Source, address: str | None
+) -> SaliencySource | None:
     scoring = config.evaluation
     return compute_saliency(
-        with_saliency(source, scoring.saliency, scoring, root=config.root, field="evaluation.saliency")
+        with_saliency(source, scoring.saliency, scoring, root=config.root, field="evaluation.saliency"), address
     )

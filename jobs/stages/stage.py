@@ -28,6 +28,7 @@ from attn.models.network import ModelConfig
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
 from attn.saliency.config import SaliencySettings
+from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.networks import SegmentationModelConfig
 from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
@@ -50,6 +51,7 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     ManifestConfig: ("mask_classes", "negatives"),
     ModelConfig: ("factory",),
     SegmentationModelConfig: ("factory",),
+    SegmentPredictConfig: ("tasks",),
     MapSettings: ("scales", "flip"),
     ScenesConfig: ("annotation",),
     StoredMapSettings: ("refine",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.arguments import Address
 from services.cli.command import FAILED, Result, command
 from services.cli.roots import takes_root
 from services.cli.tables import print_rows
@@ -55,10 +56,15 @@ def predict(
         int | None, typer.Option(help="Images with more pixels are skipped [67108864].", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    address: Address = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Ray processes that share the images.", show_default=False)
+    ] = None,
 ) -> Result:
     """Predict labels, attention maps and a mask for any images, as JSON and PNGs, and a table of all images.
 
-    Images that cannot be read are listed and skipped; the exit status is then 1.
+    Images that cannot be read are listed and skipped; the exit status is then 1. After an interruption, the same
+    command goes on with the images that are lacking.
     """
     from attn.config.document import override_of
     from attn.config.resolve import resolve
@@ -77,12 +83,14 @@ def predict(
     of_maps = [text for text in images if OF_MAPS.match(text)]
     config = resolve(ImagePredictConfig, "", "options", [*overrides, *of_maps])
     others = [text for text in images if text not in of_maps]
-    data = run(others, model=model, out=out, config=config).to_json()
+    data = run(others, model=model, out=out, config=config, address=address, tasks=tasks).to_json()
 
     def show(console: Console) -> None:
         rows = [(one["folder"], _result_text(one)) for one in data["images"]]
         if rows:
             print_rows(console, rows)
+        if (more := data["predicted"] - len(rows)) > 0:
+            console.print(f"and {more} more", markup=False)
         for one in data["failed"]:
             console.print(f"skipped: {one['image']}: {one['problem']}", markup=False)
         if words := maps_text(data["maps"]):

@@ -51,10 +51,11 @@ def evaluate(
     ],
     overrides: Overrides = None,
     run_id: RunId = None,
+    address: Address = None,
 ) -> Result:
     from jobs.evaluate import load, run
 
-    return shown(run(load(target, overrides or []), run_id=run_id))
+    return shown(run(load(target, overrides or []), run_id=run_id, address=address))
 
 
 @command_for("maps")

@@ -17,7 +17,7 @@ from attn.data.sample import Example, Record
 from attn.data.source import FileSource
 from attn.evaluation import ScoringConfig
 from attn.evaluation.accumulator import ScoreAccumulator
-from attn.evaluation.evaluate import compute_scores
+from attn.evaluation.compute import compute_scores
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation

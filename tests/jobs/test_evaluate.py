@@ -298,7 +298,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
         def evaluate(*_: object, **__: object) -> None:
             raise cause
 
-        monkeypatch.setattr("jobs.scoring.targets.evaluate", evaluate)
+        monkeypatch.setattr("jobs.scoring.targets.count_images", evaluate)
         with pytest.raises(type(cause)):
             run(load("first", overrides))
         state = "cancelled" if isinstance(cause, KeyboardInterrupt) else "failed"

@@ -16,20 +16,23 @@ import torch
 
 from attn import store
 from attn.data.dataset import AttentionDataset
-from attn.data.sample import collate
-from attn.data.sources.generated import ScenesConfig
+from attn.data.sample import Batch, Example, collate
+from attn.data.sources.generated import ScenesConfig, ScenesSource
 from attn.data.sources.look_alikes import LookAlikesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import read_predictions, write_predictions
+from attn.files.locations import list_below
 from attn.maps.attention import MapKind
 from attn.maps.refine import PamrConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
 from attn.segmentation.map_sources import StoreMaps
-from jobs import evaluate, show
-from jobs.maps import load, run
+from jobs import evaluate, map_tasks, show
+from jobs.maps import load, resume, run
+from jobs.runs import store_progress
+from jobs.scoring import counting
 from tests.store.alike import assert_alike
 
 CONFIG = """
@@ -225,17 +228,95 @@ def test_pngs_lie_at_the_images_size(root: Path) -> None:
 
 def test_maps_go_to_an_object_store(root: Path, s3_server: str) -> None:
     location = f"{s3_server}/maps"
-    result = run(load("first", [f"root={root}", f"output.location={location}", "data.count=3"]))
+    options = [f"root={s3_server}/runs", f"output.location={location}", "data.count=3"]
+    result = run(load(str(root / "first" / "model"), options))
     assert (result.store, store.open(location).at().coverage) == (location, result.maps)
+    assert len(read_predictions(str(result.predictions), CLASSES)) == 3
+    assert list_below(f"{result.folder}/parts") == []
+
+
+@pytest.mark.parametrize("output", ["store", "png"])
+def test_an_interrupted_run_continues_with_the_chunks_that_it_lacks(
+    root: Path, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_tasks, "CHUNK", 3)
+    monkeypatch.setattr(store_progress, "COMMIT_SECONDS", 0.0)
+    load_image, make = ScenesSource.load, map_tasks.image_maps
+    batches: list[tuple[int, ...]] = []
+    cut_at: list[int] = []
+
+    def load_but_two(source: ScenesSource, index: int, **parts: bool) -> Example:
+        if index in (2, 9):
+            raise DataError("it is broken")
+        return load_image(source, index, **parts)
+
+    def counted(network: Any, batch: Batch, **settings: Any) -> Any:
+        if settings["maps"]:
+            batches.append(batch.indices)
+        if len(batches) in cut_at:
+            raise KeyboardInterrupt
+        return make(network, batch, **settings)
+
+    monkeypatch.setattr(ScenesSource, "load", load_but_two)
+    monkeypatch.setattr(map_tasks, "image_maps", counted)
+    options = [f"root={root}", f"output.kind={output}", "data.on_error=skip", "batch_size=2"]
+    options += ["classes=both", "probability=0.4"] if output == "store" else []
+    whole = run(load("first", options), run_id="whole")
+    # In place of an unreadable image the next one comes, here of another chunk.
+    every = [(0, 1), (3,), (3, 4), (5,), (6, 7), (8,), (0,)]
+    assert batches == every
+    cut_at.append(len(every) + 4)
+    with pytest.raises(KeyboardInterrupt):
+        run(load("first", options), run_id="cut")
+    cut_at.clear()
+    batches.clear()
+    result = resume("cut", root=str(root))
+    assert batches == every[2:], "the first chunk was done, and is kept"
+    assert (result.images, result.maps, result.notes) == (whole.images, whole.maps, whole.notes)
+    assert (result.images, "2 images could not be read" in result.notes[0]) == (8, True)
+    assert not Path(result.folder, "parts").exists()
+    expected, predictions = (read_predictions(str(one.predictions), CLASSES) for one in (whole, result))
+    assert predictions.keys() == expected.keys()
+    for name, values in predictions.items():
+        np.testing.assert_array_equal(values, expected[name])
+    if output == "store":
+        assert store.open(str(result.store)).at().digest() == store.open(str(whole.store)).at().digest()
+        return
+    files, others = ({path.name: path.read_bytes() for path in Path(str(one.png)).iterdir()} for one in (whole, result))
+    assert files == others
+    assert len(files) == result.maps + 2
 
 
 @pytest.mark.slow
 def test_ray_tasks_write_the_same_maps(root: Path, ray_up: None) -> None:
     here = run(load("first", [f"root={root}", "classes=both"]))
-    spread = run(load("first", [f"root={root}", "classes=both", "tasks=3"]))
+    spread = run(load("first", [f"root={root}", "classes=both", "tasks=3", "data_workers=1"]))
     one, many = (store.open(result.store).at() for result in (here, spread))
     assert one.coverage == many.coverage == here.maps
     assert_alike(one, many)
+
+
+@pytest.mark.slow
+def test_scores_do_not_depend_on_processes_and_hardly_on_chunks(
+    root: Path, ray_up: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_model = ["batch_size=2", "data.split=train", "evaluation.faithfulness.images=3", "evaluation.saliency=given"]
+    of_store = ["evaluation.saliency=border"]
+    stored = str(run(load("first", [f"root={root}", "classes=both", "output.grid=[48, 48]"])).store)
+    for target, options in (("first", of_model), (stored, of_store)):
+        options = [f"root={root}", "panels=3", *options]
+        monkeypatch.setattr(counting, "CHUNK", 64)
+        whole = evaluate.run(evaluate.load(target, options))
+        monkeypatch.setattr(counting, "CHUNK", 4)
+        here = evaluate.run(evaluate.load(target, options))
+        spread = evaluate.run(evaluate.load(target, [*options, "tasks=2"]))
+        assert here.scores == pytest.approx(whole.scores, rel=1e-12)
+        assert (spread.scores, spread.protocols, spread.notes) == (here.scores, here.protocols, here.notes)
+        assert (spread.protocols, spread.notes) == (whole.protocols, whole.notes)
+        assert spread.per_class == here.per_class
+        folders = (Path(one.folder, "panels") for one in (here, spread))
+        files, others = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+        assert (files, len(files)) == (others, 3)
 
 
 def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:

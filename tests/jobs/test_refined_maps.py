@@ -37,9 +37,10 @@ REFINE = ["maps.refine.name=pamr", "maps.refine.iterations=2", "maps.refine.size
 KILLED = """
 import os, signal, sys
 import jobs.refined_maps as module
+import jobs.runs.store_progress as recorded
 from jobs.maps import load, run
 
-module.CHUNK, module.COMMIT_SECONDS, refine, images = 3, 0.0, module.refine_by_labels, []
+module.CHUNK, recorded.COMMIT_SECONDS, refine, images = 3, 0.0, module.refine_by_labels, []
 
 def killing(*arguments):
     images.append(None)

@@ -53,7 +53,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (PipelineResult, "run_id folder scores model masks cues stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
     (Row, "number state values objective epoch seconds model error tracking_run cause"),
-    (PredictResult, "model task weights maps folder images failed summary seconds"),
+    (PredictResult, "model task weights maps folder predicted images failed summary seconds"),
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers threads data inputs metrics weights notes"),
     (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from attn.evaluation.evaluate import MAPS_OFF
+from attn.evaluation.compute import MAPS_OFF
 from attn.run_state import RunState, StageState
 from attn.runs.result import JsonResult
 from attn.segmentation.make import CueReport
