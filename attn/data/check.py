@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["EXAMPLES", "Finding", "Report", "check", "check_config"]
+__all__ = ["EXAMPLES", "CheckImages", "Checked", "Finding", "Report", "check", "check_config", "check_image"]
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from attn.files.locations import FileFault, name_of
 from attn.wording import counted
 
 Kind = Literal["source", "row", "image", "mask", "saliency", "labels", "classes", "boxes", "duplicate"]
+THREADS = 8
 EXAMPLES = 5
 """Findings of a kind that a report shows if it is not to show all."""
 
@@ -54,6 +55,12 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity} ({self.kind}) {self.shown}: {self.message}"
+
+
+Checked = tuple[list[Finding], str | None]
+"""Faults of one image, and a hash of its pixels if it can be read."""
+CheckImages = Callable[[Source, Collection[str]], Iterable[Checked]]
+"""Checks each image of a source, in order; `unnumbered` as for `check`."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +153,14 @@ def _joined(group: Iterable[Finding]) -> list[tuple[str, str]]:
     ]
 
 
-def check_config(config: SourceConfig, view: Callable[[Source], Source] | None = None) -> Report:
+def check_config(
+    config: SourceConfig, view: Callable[[Source], Source] | None = None, *, images: CheckImages | None = None
+) -> Report:
     """Build a source without its faulty rows and check it; if it cannot be built, nothing else is checked.
 
     Args:
         view: Gives what is used of the source; raises DataError if it does not fit.
+        images: Checks the images; by default threads of this process.
     """
     source: Source | None = None
     broken: list[Finding] = []
@@ -165,20 +175,19 @@ def check_config(config: SourceConfig, view: Callable[[Source], Source] | None =
     rows = [Finding("error", "row", config.split, fault) for fault in dict.fromkeys(faults)]
     if broken or source is None:
         return Report(0, 0, 0, 0, {}, (*broken, *rows))
-    report = check(source, unnumbered=faults.unnumbered)
+    report = check(source, unnumbered=faults.unnumbered, images=images)
     return replace(report, findings=(*rows, *report.findings))
 
 
-def check(source: Source, *, threads: int = 8, unnumbered: Collection[str] = ()) -> Report:
+def check(source: Source, *, unnumbered: Collection[str] = (), images: CheckImages | None = None) -> Report:
     """Decode every image, mask and saliency map, and collect all faults.
 
     Args:
         unnumbered: Classes of which it is unknown which value of the masks they are: masks are not compared with these
             labels.
+        images: Checks the images; by default threads of this process.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        checked = pool.map(lambda index: _check_one(source, index, unnumbered), range(len(source.records)))
-        results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
+    results = list((images or _in_threads)(source, unnumbered))
     findings = [
         replace(finding, title=_title(record))
         for record, (item, _) in zip(source.records, results, strict=True)
@@ -201,6 +210,12 @@ def check(source: Source, *, threads: int = 8, unnumbered: Collection[str] = ())
     )
 
 
+def _in_threads(source: Source, unnumbered: Collection[str]) -> Iterator[Checked]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        checked = pool.map(lambda index: check_image(source, index, unnumbered), range(len(source.records)))
+        yield from progress.steps_of(checked, "checking", len(source.records), "images")
+
+
 def _check_labels(source: Source) -> list[Finding]:
     """A finding if all images have the same labels, only a warning if classes are not exclusive; or one label each."""
     fault = constant_labels_fault(source)
@@ -209,13 +224,13 @@ def _check_labels(source: Source) -> list[Finding]:
     return [Finding("error" if source.exclusive else "warning", "labels", "data", fault)]
 
 
-def _check_one(source: Source, index: int, unnumbered: Collection[str]) -> tuple[list[Finding], str | None]:
-    """Faults of one image, and a hash of its pixels if it can be read."""
+def check_image(source: Source, index: int, unnumbered: Collection[str]) -> Checked:
+    """Check one image; `unnumbered` as for `check`."""
     with BUDGET.keep():
         return _check_image(source, index, unnumbered)
 
 
-def _check_image(source: Source, index: int, unnumbered: Collection[str]) -> tuple[list[Finding], str | None]:
+def _check_image(source: Source, index: int, unnumbered: Collection[str]) -> Checked:
     record = source.records[index]
     findings = []
     if not record.labels:

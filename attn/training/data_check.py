@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attn.data.check import Finding, Report, check_config
+from attn.data.check import CheckImages, Finding, Report, check_config
 from attn.data.label_check import constant_labels_fault
 from attn.data.source import Source, SourceConfig
 from attn.data.view import SourceView, with_classes
@@ -21,24 +21,29 @@ if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
 
 
-def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str, Report]:
+def check_run(
+    config: RunConfig, second: SourceConfig | None = None, *, images: CheckImages | None = None
+) -> dict[str, Report]:
     """Read the data of a run as `check_config` does.
 
     Args:
         second: Its method's second stream.
+        images: As for `check_config`.
 
     Returns:
         One report for each split, by the field that names it, the run's own data first. Images in both training and
         validation, and other classes there, are findings of the validation split. There is no such report if both are
         the same split.
     """
-    reports = {f"data.split={config.data.split}": check_config(config.data)}
+    reports = {f"data.split={config.data.split}": check_config(config.data, images=images)}
     if second is not None:
-        reports[f"method.source.split={second.split}"] = check_config(second, partial(_matched, config.data))
+        reports[f"method.source.split={second.split}"] = check_config(
+            second, partial(_matched, config.data), images=images
+        )
     split = config.validation.split
     if split is not None and split != config.data.split:
         validation = config.data.model_copy(update={"split": split})
-        report = check_config(validation)
+        report = check_config(validation, images=images)
         shared = _between(config, [config.data, *([second] if second else [])], validation)
         reports[f"validation.split={split}"] = replace(report, findings=(*shared, *report.findings))
     return reports

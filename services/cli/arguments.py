@@ -13,6 +13,7 @@ __all__ = [
     "Root",
     "RunId",
     "Service",
+    "Tasks",
     "kind_names",
 ]
 
@@ -69,6 +70,15 @@ Address = Annotated[
     str | None,
     typer.Option(
         help="Address of a Ray cluster, or 'auto' to find it; by default Ray runs on this machine.", show_default=False
+    ),
+]
+Tasks = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=4096,
+        help="Most Ray processes that share the images; by default one process here, or a whole cluster.",
+        show_default=False,
     ),
 ]
 Root = Annotated[str, typer.Option(help="Folder or s3:// prefix of the runs.", callback=checked_root)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.arguments import Overrides, Recipe
+from services.cli.arguments import Address, Overrides, Recipe, Tasks
 from services.cli.command import FAILED, Result, command
 from services.cli.roots import takes_root
 from services.cli.tables import print_rows
@@ -16,7 +16,7 @@ from services.cli.tables import print_rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from attn.data.check import Report
+    from attn.data.check import CheckImages, Report
 
 
 @command
@@ -84,6 +84,8 @@ def check_data(
     ] = None,
     overrides: Overrides = None,
     every: Annotated[bool, typer.Option("--all", help="List all findings, not a few of each kind.")] = False,
+    address: Address = None,
+    tasks: Tasks = None,
 ) -> Result:
     """Read every image and label of a data set's split, and list what is wrong, by kind.
 
@@ -95,7 +97,12 @@ def check_data(
     from attn.data.check import EXAMPLES
     from jobs.training.notices import tell_notices
 
-    reports, notices = _reports(recipe, overrides or [])
+    images = None
+    if address is not None or (tasks or 1) > 1:
+        from jobs.data_check import SharedCheck
+
+        images = SharedCheck(address, tasks)
+    reports, notices = _reports(recipe, overrides or [], images)
     tell_notices(notices)
     first, ok = next(iter(reports.values())), all(report.ok for report in reports.values())
 
@@ -112,10 +119,12 @@ def check_data(
     )
 
 
-def _reports(recipe: str | None, overrides: list[str]) -> tuple[dict[str, Report], list[str]]:
+def _reports(
+    recipe: str | None, overrides: list[str], images: CheckImages | None
+) -> tuple[dict[str, Report], list[str]]:
     """Reports of all splits, by the config field that names the split; and notices of what follows for the run."""
     if recipe is not None and "=" not in recipe:
-        return _of_run(recipe, overrides)
+        return _of_run(recipe, overrides, images)
     from attn.config.resolve import resolve
     from attn.data.check import check_config
     from attn.runs.data import DataConfig
@@ -124,10 +133,10 @@ def _reports(recipe: str | None, overrides: list[str]) -> tuple[dict[str, Report
 
     given = with_data([*([recipe] if recipe else []), *overrides], LOCAL_TEXTS)
     data = resolve(DataConfig, "", "command line", given).data
-    return {f"data.split={data.split}": check_config(data)}, []
+    return {f"data.split={data.split}": check_config(data, images=images)}, []
 
 
-def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[str]]:
+def _of_run(recipe: str, overrides: list[str], images: CheckImages | None) -> tuple[dict[str, Report], list[str]]:
     """Reports of the data of a run's trainings; of a sweep, of its trials'. Data of several sections is read once."""
     from attn.runs.composed import ComposedConfig
     from attn.runs.recipes import load_any_config, load_run
@@ -153,7 +162,9 @@ def _of_run(recipe: str, overrides: list[str]) -> tuple[dict[str, Report], list[
         prefix = f"{name}." if name else ""
         key = next((first for done, first in checked if done == read), None)
         if key is None:
-            by_split = {f"{prefix}{field}": report for field, report in check_run(training, source).items()}
+            by_split = {
+                f"{prefix}{field}": report for field, report in check_run(training, source, images=images).items()
+            }
             key = next(iter(by_split))
             checked.append((read, key))
             reports |= by_split

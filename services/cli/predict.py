@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.arguments import Address
+from services.cli.arguments import Address, Tasks
 from services.cli.command import FAILED, Result, command
 from services.cli.roots import takes_root
 from services.cli.tables import print_rows
@@ -57,9 +57,7 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     address: Address = None,
-    tasks: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Ray processes that share the images.", show_default=False)
-    ] = None,
+    tasks: Tasks = None,
 ) -> Result:
     """Predict labels, attention maps and a mask for any images, as JSON and PNGs, and a table of all images.
 
