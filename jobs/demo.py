@@ -111,6 +111,7 @@ def main(overrides: list[str]) -> DemoResult:
     console.print(_table(scores, scored_on))
     console.print(f"picture:   {folder.path('comparison.png')}", soft_wrap=True)
     console.print(f"more:      {root}/{demo}-*/preview, panels and sheet.png", soft_wrap=True)
+    console.print(f"browser:   .venv/bin/attn view {shlex.quote(folder.uri)}", soft_wrap=True)
     console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri {shlex.quote(record)}", soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} seconds")
     return DemoResult(scores, folder.path("comparison.png"))

@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     location = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: location.get(item.path, len(location)))
     for item in items:
-        if {"shared", "ceph_missing"}.intersection(getattr(item, "fixturenames", ())):
+        if {"shared", "ceph_missing", "chromium"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("optional")
 
 

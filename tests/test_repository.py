@@ -22,7 +22,7 @@ from tests.deploy.dockerfile import instructions
 
 PACKAGES = ("attn", "jobs", "services")
 LONGEST = 400
-CI_STEPS = ["install-radosgw", "make setup", "make lint", "make docs", "make test", "as-a-stranger"]
+CI_STEPS = ["install-radosgw", "install-chromium", "make setup", "make lint", "make docs", "make test", "as-a-stranger"]
 
 # From the lowest layer up. A module belongs to the longest name here that it has or that it lies in. It may import from
 # its own package and from lower layers, anywhere in the file. `attn` is for all modules directly in that package.
@@ -314,7 +314,8 @@ def test_what_ci_calls_exists(repository: Path) -> None:
     [
         (None, 0, CI_STEPS),
         ("install-radosgw", 0, CI_STEPS),
-        ("make lint", 3, CI_STEPS[:3]),
+        ("install-chromium", 0, CI_STEPS),
+        ("make lint", 3, CI_STEPS[:4]),
         ("as-a-stranger", 3, CI_STEPS),
     ],
 )
@@ -325,6 +326,7 @@ def test_ci_ends_with_the_first_step_that_fails(
     log = tmp_path / "called"
     for path, name in (
         (".ci/install-radosgw", "install-radosgw"),
+        (".ci/install-chromium", "install-chromium"),
         (".ci/as-a-stranger", "as-a-stranger"),
         ("make", "make $1"),
     ):
@@ -337,7 +339,8 @@ def test_ci_ends_with_the_first_step_that_fails(
     assert done.returncode == status, done.stdout + done.stderr
     assert log.read_text().splitlines() == called
     assert ("== passed" in done.stdout) == (status == 0)
-    assert ("WITHOUT the tests that need radosgw" in done.stdout) == (failing == "install-radosgw")
+    for name in ("radosgw", "chromium"):
+        assert (f"WITHOUT the tests that need {name}" in done.stdout) == (failing == f"install-{name}")
 
 
 def anchors(page: Path) -> set[str]:
