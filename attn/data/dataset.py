@@ -20,7 +20,7 @@ from attn.data.sample import Example, Sample
 from attn.data.sampler import Key, for_labels_alone
 from attn.data.soft_labels import SoftLabels
 from attn.data.source import Source
-from attn.data.transforms import InputConfig, at_scale, draw_geometry, to_input
+from attn.data.transforms import InputConfig, at_scale, draw_geometry, ten_crops, to_input
 from attn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class AttentionDataset(Dataset[Sample]):
         with_saliency: Return saliency in the input's frame; an image without saliency is an error.
         soft_labels: Reads stored maps, returned in the input's frame.
         scales: Also return the input at these scales, without random colours.
+        crops: Also return `ten_crops` of each image.
         stride: Of the network; the sides of scaled inputs are rounded by it.
     """
 
@@ -53,13 +54,14 @@ class AttentionDataset(Dataset[Sample]):
         with_saliency: bool = False,
         soft_labels: SoftLabels | None = None,
         scales: Sequence[float] = (),
+        crops: bool = False,
         stride: int = 1,
     ) -> None:
         self.source, self.input, self.train, self.seed = source, input, train, seed
         self.supervised, self.region_kind = frozenset(supervised), region_kind
         self._supervised_order = sorted(self.supervised)
         self.with_masks, self.with_saliency, self.soft_labels = with_masks, with_saliency, soft_labels
-        self.scales, self.stride = tuple(scales), stride
+        self.scales, self.crops, self.stride = tuple(scales), crops, stride
         self._epoch = 0
         self._warned: set[str] = set()
 
@@ -120,8 +122,13 @@ class AttentionDataset(Dataset[Sample]):
             scaled=tuple(
                 to_input(self.input, example.image, at_scale(geometry, scale, self.stride)) for scale in self.scales
             ),
+            crops=self._crops(example) if self.crops else None,
             supervised=supervised if self.supervised else None,
         )
+
+    def _crops(self, example: Example) -> Tensor:
+        size = (example.image.shape[0], example.image.shape[1])
+        return torch.stack([to_input(self.input, example.image, part) for part in ten_crops(self.input, size)])
 
     def _regions(self, example: Example, geometry: Geometry) -> tuple[tuple[int, ...], Tensor | None]:
         """The labels that the image's mask or boxes show, and their regions; others carry no supervision."""

@@ -111,6 +111,7 @@ class Sample:
         skipped: Ids of unreadable images that this one replaces.
         exclusive: Every image has exactly one class by design; see `attn.data.source.Source`.
         scaled: The same part of the image at other scales, float32 (3, H', W'), in the order of the data set's scales.
+        crops: float32 (10, 3, H, W), the parts of `ten_crops`.
         supervised: Whether this is a draw for extra supervision; None for data without any.
     """
 
@@ -128,6 +129,7 @@ class Sample:
     skipped: tuple[str, ...] = ()
     exclusive: bool = False
     scaled: tuple[Tensor, ...] = ()
+    crops: Tensor | None = None
     supervised: bool | None = None
 
 
@@ -149,6 +151,7 @@ class Batch:
         source_batch: The same step's batch of the second data stream; None for methods without one.
         class_weights: Weights of the classification loss, or None.
         scaled: The images at other scales, float32 (B, 3, H', W') each, in the order of the data set's scales.
+        crops: float32 (B, 10, 3, H, W), or None: parts of each image whose probabilities are averaged.
         supervised: bool (B,) on the host: the rows that are drawn for extra supervision, and are trained by it alone.
             None: regions are additional to what else trains their images.
     """
@@ -169,6 +172,7 @@ class Batch:
     exclusive: bool = False
     class_weights: ClassWeights | None = None
     scaled: tuple[Tensor, ...] = ()
+    crops: Tensor | None = None
     supervised: Tensor | None = None
 
     @property
@@ -205,6 +209,7 @@ class Batch:
             if self.source_batch is None
             else self.source_batch.to(device, channels_last=channels_last),
             scaled=tuple(one.to(device, non_blocking=True, memory_format=layout) for one in self.scaled),
+            crops=None if self.crops is None else self.crops.to(device, non_blocking=True),
         )
         moved.__dict__.update(host_labels=self.host_labels, host_cues=self.host_cues)
         return moved
@@ -222,6 +227,7 @@ class Batch:
             source_batch=None if self.source_batch is None else self.source_batch.host_part(),
             class_weights=None,
             scaled=(),
+            crops=None,
         )
 
     def pin_memory(self) -> Self:
@@ -236,6 +242,7 @@ class Batch:
             cues=None if self.cues is None else self.cues.pin_memory(),
             soft_labels=None if self.soft_labels is None else self.soft_labels.pin_memory(),
             scaled=tuple(one.pin_memory() for one in self.scaled),
+            crops=None if self.crops is None else self.crops.pin_memory(),
             supervised=None if self.supervised is None else self.supervised.pin_memory(),
         )
 
@@ -262,6 +269,7 @@ def collate(samples: list[Sample]) -> Batch:
     images = torch.stack([sample.image for sample in samples])
     saliency = [sample.saliency for sample in samples if sample.saliency is not None]
     cues = [sample.cues for sample in samples if sample.cues is not None]
+    crops = [sample.crops for sample in samples if sample.crops is not None]
     supervised = [sample.supervised for sample in samples if sample.supervised is not None]
     return Batch(
         indices=tuple(sample.index for sample in samples),
@@ -278,6 +286,7 @@ def collate(samples: list[Sample]) -> Batch:
         skipped=tuple(name for sample in samples for name in sample.skipped),
         exclusive=all(sample.exclusive for sample in samples),
         scaled=tuple(torch.stack(one) for one in zip(*(sample.scaled for sample in samples), strict=True)),
+        crops=torch.stack(crops) if len(crops) == len(samples) else None,
         supervised=torch.tensor(supervised) if len(supervised) == len(samples) else None,
     )
 

@@ -13,6 +13,7 @@ __all__ = [
     "prepare",
     "scaled_size",
     "sufficient_side",
+    "ten_crops",
     "to_input",
 ]
 
@@ -31,6 +32,8 @@ from attn.data.geometry import Geometry
 from attn.errors import DataError
 
 Side = Annotated[int, Field(ge=1, le=8192)]
+TEN_CROP_SIDE = 7 / 8
+"""Side of each of ten crops, as a share of the largest crop."""
 MAX_INPUT_PIXELS = 1 << 26
 """Maximum pixels of an input; with `short_side` a narrow image becomes a very long input."""
 Triple = tuple[float, float, float]
@@ -145,6 +148,24 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
         crop_h, crop_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
         return Geometry(image_size, ((height - crop_h) // 2, (width - crop_w) // 2, crop_h, crop_w), size)
     return Geometry(image_size, _random_crop(config, height, width, rng), size, flip)
+
+
+def ten_crops(config: InputConfig, image_size: tuple[int, int]) -> tuple[Geometry, ...]:
+    """Ten parts of an image: corners and centre, then the same mirrored (Krizhevsky et al., NIPS 2012, section 4.1).
+
+    A part has the shape of the input, and seven eighths of the side of the largest such part of the image, as a crop of
+    224 pixels from an image whose short side is 256.
+    """
+    size = (config.size, config.size) if isinstance(config.size, int) else config.size
+    scale = min(whole / side for whole, side in zip(image_size, size, strict=True)) * TEN_CROP_SIDE
+    height, width = (max(1, round(side * scale)) for side in size)
+    bottom, right = image_size[0] - height, image_size[1] - width
+    corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
+    return tuple(
+        Geometry(image_size, (top, left, height, width), size, mirrored)
+        for mirrored in (False, True)
+        for top, left in corners
+    )
 
 
 def scaled_size(size: tuple[int, int], scale: float, stride: int) -> tuple[int, int]:

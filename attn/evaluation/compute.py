@@ -102,6 +102,7 @@ def compute_scores(
         scored="classifier",
         outputs=data.outputs,
         resize=data.resize,
+        crops=None if config.crops == "one" else config.crops,
     )
     scores: dict[str, Score] = {}
     notes: list[str] = []

@@ -76,7 +76,7 @@ def image_maps(
         kept: The maps will be stored or made into cues, so they must cover whole images.
         on_demand: Return `MapsOnDemand` for small images, too.
         settings: How maps are made; `batch.scaled` holds the images at its `other_scales`. Probabilities are those of
-            scale 1, not mirrored.
+            scale 1, not mirrored, or the means over `batch.crops`.
 
     Raises:
         DataError: `kept` is set and the network has seen only a part of an image.
@@ -87,6 +87,8 @@ def image_maps(
     with evaluating(network):
         output = _forward(network, batch.images, kind, layer if maps and 1 in settings.scales else None)
         probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
+        if batch.crops is not None:
+            probabilities_BC = _of_crops(network, batch.crops, exclusive=batch.exclusive)
         wanted_BC = (batch.labels > 0) & labels
         if predicted:
             for row, item in enumerate(probabilities_BC.cpu().numpy()):
@@ -102,6 +104,13 @@ def image_maps(
             views = _comparable(views, kind)
     # Everything is computed before the first result is returned, so the network's mode is not changed in between.
     return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, views, grid, kept=kept, on_demand=on_demand)
+
+
+def _of_crops(network: nn.Module, crops: Tensor, *, exclusive: bool) -> Tensor:
+    """float64 (B, C): mean probabilities over the parts (B, P, 3, H, W) of each image."""
+    with torch.no_grad():
+        parts = [class_probabilities(network(part).logits.double(), exclusive=exclusive) for part in crops.unbind(1)]
+    return torch.stack(parts).mean(0)
 
 
 def _further_views(

@@ -35,7 +35,17 @@ OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precisio
 Outputs = Literal["softmax", "sigmoid"]
 """What makes probabilities of logits: softmax where classes are exclusive, otherwise a sigmoid per class."""
 
-NEWER = ("masks", "outputs", "flip", "refinement", "cue_rule", "average_precision", "difficult", "perturbation")
+NEWER = (
+    "masks",
+    "outputs",
+    "crops",
+    "flip",
+    "refinement",
+    "cue_rule",
+    "average_precision",
+    "difficult",
+    "perturbation",
+)
 """Fields of a protocol that its hash leaves out where they are None."""
 
 
@@ -103,6 +113,7 @@ class Protocol(Config):
         refinement: How maps were refined: the parameters, with SHA-256 of weights in place of their location.
         cue_rule: Parameters of the cues made from maps.
         resize: How images became inputs, e.g. `squash 225x225`.
+        crops: Parts of an image whose probabilities were averaged, where there were several.
         frame: Size at which pixels were compared: the image's own or the network's input size.
         tolerance: Largest distance in pixels of a hit in the pointing game.
         average_precision: VOC's rule of average precision; None for scikit-learn's.
@@ -128,6 +139,7 @@ class Protocol(Config):
     refinement: dict[str, Any] | None = None
     cue_rule: dict[str, Any] | None = None
     resize: str
+    crops: Literal["ten"] | None = None
     frame: Literal["image", "input"] = "image"
     tolerance: int | None = None
     average_precision: Literal["voc2010", "voc2007"] | None = None

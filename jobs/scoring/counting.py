@@ -108,6 +108,7 @@ class ModelCounting:
             train=False,
             with_masks=scored.maps,
             scales=config.maps.other_scales if scored.maps else (),
+            crops=scored.crops == "ten",
             stride=self.bundle.network.config.output_stride,
         )
         load, inputs = PositionLoader(dataset, self.batch_size, config.data_workers), None

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torchvision.transforms.v2.functional import ten_crop
 
-from attn.data.transforms import ColorJitter, InputConfig, draw_geometry, prepare, to_input
+from attn.data.transforms import ColorJitter, InputConfig, draw_geometry, prepare, ten_crops, to_input
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -168,3 +169,22 @@ def test_flip_probability() -> None:
 def test_wrong_configs_are_named(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         InputConfig(**fields)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("size", "image"), [(14, (16, 22)), ((14, 28), (18, 32))])
+def test_ten_crops_are_those_of_torchvision(size: int | tuple[int, int], image: tuple[int, int]) -> None:
+    """Of an image that is 8/7 of the input, so that nothing is resized."""
+    pixels = torch.from_numpy(photo(*image)).permute(2, 0, 1)
+    height, width = (size, size) if isinstance(size, int) else size
+    parts = {part.apply(pixels).numpy().tobytes() for part in ten_crops(InputConfig(size=size), image)}
+    assert parts == {part.numpy().tobytes() for part in ten_crop(pixels, [height, width])}
+    assert len(parts) == 10
+
+
+def test_ten_crops_of_any_size() -> None:
+    """As crops of 224 pixels of an image whose short side was made 256."""
+    parts = ten_crops(InputConfig(size=224), (375, 500))
+    assert {part.size for part in parts} == {(224, 224)}
+    assert {part.crop[2:] for part in parts} == {(328, 328)}
+    assert [part.crop[:2] for part in parts[:5]] == [(0, 0), (0, 172), (47, 0), (47, 172), (23, 86)]
+    assert [part.flip for part in parts] == [False] * 5 + [True] * 5

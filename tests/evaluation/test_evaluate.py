@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from attn.data.geometry import Geometry
@@ -225,3 +226,24 @@ def test_other_masks_of_the_same_images_are_another_protocol(batches: list[Batch
     first, other = hashes("SegmentationClass"), hashes("SegmentationClassAug")
     assert first["seed_miou"] != other["seed_miou"]
     assert first["mean_ap"] == other["mean_ap"]
+
+
+def test_probabilities_over_ten_crops_are_the_mean_of_each_crop_s(batches: list[Batch]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = Painted()
+    batch = replace(batches[0], crops=torch.rand(2, 10, 3, 8, 8, generator=generator), exclusive=True)
+    assert batch.crops is not None
+    network.eval()
+    with torch.no_grad():
+        each = [[network(crop[None]).logits[0].double().softmax(0) for crop in crops] for crops in batch.crops]
+    expected = np.array([torch.stack(one).mean(0).numpy() for one in each])
+    results = list(image_maps(network, batch, kind="grad_cam", maps=False))
+    assert np.allclose([one.probabilities for one in results if one.probabilities is not None], expected)
+    one, ten = (score(network, [batch], maps=False, crops=crops) for crops in ("one", "ten"))
+    assert ten.scores["accuracy"].protocol.crops == "ten"
+    assert one.scores["accuracy"].protocol.hash != ten.scores["accuracy"].protocol.hash
+
+
+def test_ten_crops_are_of_the_classifier() -> None:
+    with pytest.raises(ValidationError, match="crops=ten scores the classifier alone: set maps=false"):
+        ScoringConfig(crops="ten")
