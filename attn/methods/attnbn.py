@@ -45,6 +45,8 @@ class AttnBNConfig(MethodConfig):
             `[source, attention, adversarial]` (adaptation, with target images but without their labels).
         source: Images with one class each, and with saliency maps if `attention` is among the losses. Classes are
             matched with the target's by name, and may be fewer.
+        source_images: Number of the source's images to train on, drawn at random: a count, or a fraction below 1 (Table
+            2). Of one seed a smaller draw is a part of a larger one. None: all.
         source_batch_size: Source images per optimiser step, over all workers; by default as many as target images.
         attention_weight: λ1 of AttnBN eq. 7.
         adversarial_weight: λ_adv of AttnBN eq. 7.
@@ -57,6 +59,7 @@ class AttnBNConfig(MethodConfig):
     name: Literal["attnbn"] = "attnbn"
     losses: tuple[Term, ...] = EVERYTHING
     source: SourceConfig | None = None
+    source_images: PositiveFloat | None = None
     source_batch_size: PositiveInt | None = None
     attention_weight: NonNegativeFloat = 2.0
     adversarial_weight: NonNegativeFloat = 1e-3
@@ -72,6 +75,9 @@ class AttnBNConfig(MethodConfig):
             raise ValueError(f"{given} must name one or more of {', '.join(EVERYTHING)}, each once")
         if "source" not in self.losses and set(self.losses) != {"target"}:
             raise ValueError(f"{given} lacks the classification of source images: add source, or set [target]")
+        if (count := self.source_images) is not None and count >= 1 and count != int(count):
+            fault = f"source_images={count} is neither a count nor a fraction"
+            raise ValueError(f"{fault}: set a whole number, or less than 1")
         if "source" in self.losses and self.source is None:
             raise ValueError(
                 f"{given} needs source images: set method.source, such as method.source.source=voc "
@@ -81,7 +87,7 @@ class AttnBNConfig(MethodConfig):
 
     def unused(self) -> Mapping[str, tuple[str, ...]]:
         terms = {
-            "source": ("source", "source_batch_size"),
+            "source": ("source", "source_images", "source_batch_size"),
             "attention": ("attention_weight", "weight_gradient"),
             "adversarial": ("adversarial_weight", "discriminator_lr", "discriminator_betas"),
         }
@@ -92,7 +98,13 @@ class AttnBNConfig(MethodConfig):
     def source_stream(self) -> SourceStream | None:
         if "source" not in self.losses or self.source is None:
             return None
-        return SourceStream(self.source, self.source_batch_size, saliency="attention" in self.losses, single_label=True)
+        return SourceStream(
+            self.source,
+            self.source_batch_size,
+            images=self.source_images,
+            saliency="attention" in self.losses,
+            single_label=True,
+        )
 
     def least_images(self, images: int, source_images: int) -> int:
         # Both streams go through the network together.

@@ -86,12 +86,14 @@ class SourceStream:
     Attributes:
         source: The method's own field `source`.
         batch_size: Its images per optimiser step, over all workers; None: as many as the run's own.
+        images: Number of its images to draw from it: a count, or a fraction below 1; None: all.
         saliency: Whether images come with saliency maps.
         single_label: Whether every image must have exactly one class.
     """
 
     source: SourceConfig
     batch_size: int | None = None
+    images: float | None = None
     saliency: bool = False
     single_label: bool = False
 

@@ -7,6 +7,7 @@ __all__ = ["SourceBatches", "build_source_batches"]
 from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from attn.data.dataset import AttentionDataset
@@ -15,9 +16,13 @@ from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler, Key
 from attn.data.source import Source
 from attn.data.transforms import InputConfig
-from attn.data.view import with_classes
+from attn.data.view import SourceView, with_classes
 from attn.errors import DataError
 from attn.methods.base import SourceStream
+from attn.wording import counted
+
+_DRAW = 4
+"""Of the seed of the images that are drawn; `attn.data.sampler` has the smaller numbers."""
 
 
 class _Span(Sampler[list[Key]]):
@@ -81,15 +86,31 @@ def build_source_batches(
         batch_size: Images of one batch of one worker.
 
     Raises:
-        DataError: The source has no images, has other classes, or lacks what the method needs; names the first image.
+        DataError: The source has no images, too few, other classes, or lacks what the method needs; names the first
+            such image.
     """
     source = with_classes(source, classes, name="method.source", other="data")
     if not source.records:
         raise DataError(f"method.source has no images in split {wanted.source.split!r}")
     _check(source, wanted)
+    if wanted.images is not None:
+        source = _drawn(source, wanted.images, seed)
     dataset = AttentionDataset(source, input, train=True, seed=seed, with_saliency=wanted.saliency)
     sampler = BatchSampler(len(source.records), batch_size, rank=rank, world=world, seed=seed, shuffle=shuffle)
     return SourceBatches(dataset, sampler, workers=workers)
+
+
+def _drawn(source: Source, images: float, seed: int) -> SourceView:
+    """Some of the images, drawn at random; a smaller draw is a part of a larger one."""
+    there = len(source.records)
+    count = int(images) if images >= 1 else max(1, round(images * there))
+    if count > there:
+        raise DataError(
+            f"method.source_images={images:g}, but the source has {counted(there, 'image')}: give fewer, or leave it "
+            "out to use all"
+        )
+    order = np.random.default_rng([seed, _DRAW]).permutation(there)
+    return SourceView(source, sorted(order[:count].tolist()), source.classes)
 
 
 def _check(source: Source, wanted: SourceStream) -> None:

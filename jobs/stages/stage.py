@@ -23,6 +23,7 @@ from attn.data.transforms import InputConfig
 from attn.files.locations import sha256_of
 from attn.maps.refine import RefinementConfig
 from attn.maps.settings import MapSettings, StoredMapSettings
+from attn.methods.attnbn import AttnBNConfig
 from attn.methods.gain import GainConfig
 from attn.models.network import ModelConfig
 from attn.models.weights import weights_file
@@ -39,6 +40,7 @@ from jobs.runs.same_run import NOT_INPUTS, as_before
 from jobs.stages.outputs import PipelineOutputs, StageOutputs
 
 ADDED: Mapping[type[Config], tuple[str, ...]] = {
+    AttnBNConfig: ("source_images",),
     CheckpointConfig: ("best",),
     ClusterConfig: ("gpus_per_worker", "storage_patience"),
     TrainingConfig: ("class_weights", "early_stopping", "sampling"),

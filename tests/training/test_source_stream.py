@@ -14,6 +14,7 @@ import torch.distributed as dist
 from PIL import Image
 from torch import Tensor
 
+from attn.data.source import Source
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
@@ -43,6 +44,12 @@ def make_stream(batch_size: int = 2, *, rank: int = 0, world: int = 1, **changes
     )  # fmt: skip
 
 
+def build(wanted: SourceStream, source: Source, seed: int = 3) -> SourceBatches:
+    return build_source_batches(
+        wanted, source, InputConfig(size=32), CLASSES, batch_size=2, rank=0, world=1, seed=seed, shuffle=True, workers=0
+    )
+
+
 def test_batches_run_through_epochs_of_their_own_and_can_begin_anywhere() -> None:
     stream = make_stream()
     whole = list(stream.batches(0, 12))
@@ -57,6 +64,25 @@ def test_batches_run_through_epochs_of_their_own_and_can_begin_anywhere() -> Non
             assert item.saliency is not None
             assert expected.saliency is not None
             assert torch.equal(item.saliency, expected.saliency)
+
+
+@pytest.mark.parametrize(("images", "count"), [(3, 3), (0.45, 3), (7, 7), (1, 1), (0.01, 1)])
+def test_some_of_the_source_s_images(images: float, count: int) -> None:
+    """AttnBN, table 2: drawn at random; fewer are a part of more, and the others are never seen."""
+    source = SOURCE.build()
+    stream = build(SourceStream(SOURCE, images=images, single_label=True), source)
+    drawn = {record.image_id for record in stream.dataset.source.records}
+    assert len(drawn) == count
+    assert {name for batch in stream.batches(0, 12) for name in batch.image_ids} == drawn
+    more = build(SourceStream(SOURCE, images=min(7, count + 2)), source)
+    assert drawn <= {record.image_id for record in more.dataset.source.records} <= {r.image_id for r in source.records}
+    others = [build(SourceStream(SOURCE, images=3), source, seed=seed).dataset.source.records for seed in range(6)]
+    assert len({tuple(records) for records in others}) > 1
+
+
+def test_more_images_than_the_source_has() -> None:
+    with pytest.raises(DataError, match="method.source_images=8, but the source has 7 images: give fewer"):
+        build(SourceStream(SOURCE, images=8), SOURCE.build())
 
 
 def test_the_global_batch_does_not_depend_on_the_workers() -> None:
