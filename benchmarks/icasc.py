@@ -1,6 +1,7 @@
 """The tables of ICASC in docs/results/icasc.md: its baseline and both kinds of attention, by seeds.
 
     python -m benchmarks.icasc scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
+    python -m benchmarks.icasc caltech101  OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
     python -m benchmarks.icasc photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
 
 The baseline is the same recipe with classification alone. Beside the classifier's scores stands the soft IoU of the
@@ -51,6 +52,7 @@ STUDIES = {
     "scenes": Study(
         "scenes_icasc", ("val", "test"), {"accuracy": "accuracy", "mean_ap": "mAP"} | OF_MAPS, ("data.count=2000",)
     ),
+    "caltech101": Study("claim_icasc", ("test",), {"accuracy": "accuracy", "accuracy_top5": "top-5 accuracy"}),
     "photographs": Study("icasc", ("val",), {"mean_ap": "mAP", "mean_auc": "AUC"} | OF_MAPS),
 }
 

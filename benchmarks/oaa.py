@@ -5,7 +5,8 @@
 
 Per seed: `oaa` with `store.fusion=max`, whose final model gives the CAM; the same again with `store.fusion=mean`; and
 `oaa_plus` on the store of the first, with the hybrid and with the plain loss. Stored maps are scored on the training
-images, for which alone they exist, models on both splits. OAA+ is scored by both of its map kinds.
+images, for which alone they exist, models on both splits. OAA+ is scored by both of its map kinds. On the training
+images stands also the mIoU of the cues that OAA's own rule makes of the maps and of the data's saliency.
 
 Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
 benchmark goes on where it was. Each score is added to OUT.json, from which the table is printed. `seeds=0,1` and
@@ -23,16 +24,21 @@ from pathlib import Path
 from typing import Any
 
 from attn.runs.recipes import load_config
+from attn.segmentation.config import SegmentConfig
 from attn.training.train_config import TrainConfig
 from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
 from benchmarks.tables import score_lines
-from jobs import evaluate
+from jobs import cues, evaluate
+from jobs.cues import CuesJob
 from jobs.ray_cluster.session import ray_session
 from jobs.train import TrainResult
 
-COLUMNS = {"seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision", "energy": "energy"}
+COLUMNS = {"seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision", "energy": "energy",
+           "cue_miou": "cues, mIoU", "cue_miou_all": "with open pixels as missed"}  # fmt: skip
 STUDIES = {"scenes": "scenes_oaa", "photographs": "oaa"}
 """The recipe of each; that of OAA+ has `_plus` behind it."""
+OF_CUES = {"scenes_oaa": "segment_scenes", "oaa": "cross_entropy"}
+"""The recipe whose cues are made, by OAA's recipe."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ def main(recipe: str, out: Path, overrides: list[str], seeds: Sequence[int] = SE
                     name = f"{row.title} {split} seed {seed}"
                     if name not in done:
                         scores = _score(row, split, runs[row.run])
+                        if split == "train":
+                            scores = scores | _cue_scores(row, runs[row.run], OF_CUES[recipe], overrides)
                         done[name] = {"title": row.title, "split": split, "seed": seed, "scores": scores}
                         out.write_text(json.dumps(done, indent=1))
             print(table(done), flush=True)
@@ -98,6 +106,26 @@ def _score(row: Row, split: str, run: TrainResult) -> dict[str, float]:
     target = f"{run.store}@{run.store_version}" if row.stored else run.model
     options = [f"root={run.folder.rpartition('/')[0]}", "panels=4", f"data.split={split}", *row.options]
     return evaluate.run(evaluate.load(target, options)).scores
+
+
+def _cue_scores(row: Row, run: TrainResult, recipe: str, overrides: list[str]) -> dict[str, float]:
+    """Scores of the cues that OAA's rule makes (0.3 of a map's range, and 0.125 of saliency)."""
+    maps = {"source": "store", "uri": run.store, "version": run.store_version} if row.stored else {"model": run.model}
+    config = load_config(
+        SegmentConfig,
+        recipe,
+        [
+            *(text for text in overrides if text.startswith("data.")),
+            f"root={run.folder.rpartition('/')[0]}",
+            f"labels.maps={json.dumps({'source': 'model'} | maps)}",
+            *(f"labels.maps.{option}" for option in row.options),
+            "labels.rule={name: oaa}",
+            "labels.saliency=given",
+        ],
+    )
+    quality = cues.run(CuesJob(config)).report.quality
+    assert quality is not None, "the training images have masks"
+    return {f"cue_{name}": value for name, value in quality.figures().items()}
 
 
 def table(done: dict[str, Any]) -> str:

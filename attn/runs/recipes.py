@@ -22,6 +22,7 @@ __all__ = [
 import difflib
 import importlib.util
 import itertools
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
 
 C = TypeVar("C", bound="RunConfig")
-GROUPS = ("scenes", "photographs", "paper", "sweeps")
+GROUPS = ("scenes", "photographs", "claims", "paper", "sweeps")
 """The folders of `jobs/recipes`, in the order in which recipes are listed."""
 MOST_NEAR = 3
 """Recipes that are suggested for a name that is none."""
@@ -71,6 +72,12 @@ class Recipe:
     def summary(self) -> str:
         """The header's first line."""
         return self.header.partition("\n")[0]
+
+    @property
+    def time(self) -> str:
+        """What the header says under `Time`; empty if it says nothing."""
+        match = re.search(r"^Time:\s+(.*(?:\n .*)*)", self.header, re.MULTILINE)
+        return "" if match is None else " ".join(match[1].split())
 
 
 def _folder() -> Path:

@@ -53,10 +53,13 @@ def show_recipes(context: typer.Context) -> Result | None:
     recipes = list_recipes()
 
     def show(console: Console) -> None:
-        print_rows(console, [(recipe.name, recipe.group, recipe.summary) for recipe in recipes])
+        print_rows(console, [(recipe.name, recipe.group, recipe.summary, recipe.time) for recipe in recipes])
         console.print("\n`attn recipes show NAME` prints a recipe and the command that runs it.")
 
-    rows = [{"name": recipe.name, "group": recipe.group, "summary": recipe.summary} for recipe in recipes]
+    rows = [
+        {"name": recipe.name, "group": recipe.group, "summary": recipe.summary, "time": recipe.time}
+        for recipe in recipes
+    ]
     return Result({"recipes": rows}, show)
 
 

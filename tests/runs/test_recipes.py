@@ -114,6 +114,7 @@ def test_a_header_tells_what_was_measured(recipe: Recipe, repository: Path) -> N
     assert tuple(label for label in fields if label != "Reports") == LABELS
     assert ("Reports" in fields) == (recipe.group == "paper")
     assert all(fields.values())
+    assert recipe.time == fields["Time"]
     assert re.search(rf"\battn (train|segment|pipeline|sweep) {recipe.name}\b", fields["Command"])
     measured = MEASURED.fullmatch(fields["Measured"])
     assert measured, (
