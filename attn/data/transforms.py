@@ -72,6 +72,9 @@ class InputConfig(Config):
         crop_scale: Range of the random factor of `scaled_crop`.
         shift: Maximum random translation of a squashed image in training, in pixels of the input; the uncovered border
             gets `mean`. Equals the padding of a padded random crop (He et al., CVPR 2016: 4 of 32 pixels).
+        longest_side: In training, images are first reduced to this longest side and enlarged again. So data sets of
+            different resolutions are equally sharp, and a discriminator cannot tell them by that (AttnBN). None: images
+            keep their detail.
         flip: Probability of mirroring an image left to right in training.
         interpolation: How images are resized, with antialiasing. Unless given, the rule of `model.name`'s own weights:
             networks of timm have one; bilinear for all others.
@@ -85,6 +88,7 @@ class InputConfig(Config):
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     crop_scale: tuple[float, float] = (0.7, 1.3)
     shift: int = Field(default=0, ge=0, le=8192)
+    longest_side: Annotated[int, Field(ge=8, le=8192)] | None = None
     flip: float = Field(default=0.5, ge=0, le=1)
     color_jitter: ColorJitter = ColorJitter()
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -206,18 +210,30 @@ def to_input(
 
     Args:
         image_HW3: uint8 RGB.
-        rng: For random colours; None: do not change colours.
+        rng: For random colours, in training; None: change neither colours nor detail.
 
     Returns:
         float32 (3, H, W), normalised.
     """
     image_3HW = torch.from_numpy(np.require(image_HW3, requirements=["C", "W"])).permute(2, 0, 1)
+    if rng is not None and config.longest_side is not None:
+        image_3HW = _with_detail(image_3HW, config.longest_side)
     fill = [round(255 * value) for value in config.mean]
     input_3HW = geometry.apply(image_3HW, config.interpolation, fill=fill)
     if rng is not None:
         input_3HW = _jitter(input_3HW, config.color_jitter, rng)
     mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
     return (input_3HW.float().contiguous() - 255 * mean) / (255 * std)
+
+
+def _with_detail(image_3HW: Tensor, longest: int) -> Tensor:
+    """The image with the detail that it has at a longest side, at its own size."""
+    height, width = image_3HW.shape[1:]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image_3HW
+    small = Geometry.whole((height, width), (max(1, round(height * scale)), max(1, round(width * scale))))
+    return Geometry.whole(small.size, (height, width)).apply(small.apply(image_3HW))
 
 
 def prepare(config: InputConfig, image_HW3: np.ndarray) -> tuple[Tensor, Geometry]:

@@ -48,7 +48,7 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
     GainConfig: ("extra_absent", "extra_choice", "extra_ids", "extra_list"),
-    InputConfig: ("interpolation",),
+    InputConfig: ("interpolation", "longest_side"),
     LookAlikesConfig: ("annotation", "context_bias"),
     ManifestConfig: ("mask_classes", "negatives"),
     ModelConfig: ("factory",),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torchvision.transforms.v2.functional import ten_crop
 
+from attn.data.geometry import Geometry
 from attn.data.transforms import ColorJitter, InputConfig, draw_geometry, prepare, ten_crops, to_input
 
 
@@ -188,3 +189,22 @@ def test_ten_crops_of_any_size() -> None:
     assert {part.crop[2:] for part in parts} == {(328, 328)}
     assert [part.crop[:2] for part in parts[:5]] == [(0, 0), (0, 172), (47, 0), (47, 172), (23, 86)]
     assert [part.flip for part in parts] == [False] * 5 + [True] * 5
+
+
+def test_images_of_two_resolutions_are_equally_sharp_in_training() -> None:
+    """A photograph and its copy of half the size give nearly one input, and in evaluation two."""
+    large = photo(96, 128)
+    small = Geometry.whole((96, 128), (48, 64)).apply(torch.from_numpy(large).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    config = InputConfig(size=80, longest_side=64, flip=0)
+
+    def distance(config: InputConfig, *, train: bool) -> float:
+        rng = np.random.default_rng(0) if train else None
+        first, second = (
+            to_input(config, image, Geometry.whole((image.shape[0], image.shape[1]), (80, 80)), rng)
+            for image in (large, small)
+        )
+        return float((first - second).abs().mean())
+
+    assert distance(config, train=True) < 0.3 * distance(config, train=False)
+    assert distance(config, train=False) == distance(InputConfig(size=80), train=True)
+    assert distance(config.model_copy(update={"longest_side": 500}), train=True) == distance(config, train=False)
