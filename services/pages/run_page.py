@@ -32,6 +32,7 @@ from services.table import ENDED, Job
 READ_RUN = "services.pages.read_run:read_run"
 KEPT = 64
 VERSION_FILES = ("run.json", "progress.json", "metrics.jsonl")
+BEST = "best.yaml"
 RESUMABLE = ("failed", "cancelled", "lost")
 
 
@@ -123,6 +124,7 @@ def run_routes(site: Site, catalog: RunCatalog, desk: JobDesk | None, watching: 
             log="" if log is None else tail_of(log, ended=not live),
             others=[row.id for row in catalog.rows() if row.id != folder.run_id],
             overlaid=request.query_params.getlist("with"),
+            has_best=any(file["name"] == BEST for file in view.page["files"]),
             job=job,
             **actions(job, state),
         )
@@ -144,6 +146,14 @@ def run_routes(site: Site, catalog: RunCatalog, desk: JobDesk | None, watching: 
             return cached(request, picture_of(site.folder(run_id), name), "image/png")
         except RunError as error:
             raise HTTPException(404, str(error)) from None
+
+    @router.get("/view/runs/{run_id}/best.yaml")
+    def best(run_id: str) -> Response:
+        folder = site.folder(run_id)
+        if not folder.exists(BEST):
+            raise HTTPException(404, f"run {run_id!r} has no best trial")
+        headers = {"Content-Disposition": f'attachment; filename="{folder.run_id}-best.yaml"'}
+        return Response(folder.read_text(BEST), media_type="application/yaml", headers=headers)
 
     @router.get("/events/runs/{run_id}")
     async def events(run_id: str, known: str = "") -> StreamingResponse:

@@ -17,8 +17,16 @@ from jobs.runs.run_folder import RunFolder, is_run_id
 from services.access import ROLES
 from services.pages.static_files import static_url
 
+
+def best_first(trials: list[dict[str, Any]], objective: dict[str, str] | None) -> list[dict[str, Any]]:
+    """Trials by their objective; those without one come last."""
+    sign = 1 if (objective or {}).get("mode") == "min" else -1
+    return sorted(trials, key=lambda one: (one["objective"] is None, sign * (one["objective"] or 0.0)))
+
+
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS: dict[str, Any] = {
+    "best_first": best_first,
     "class_choices": lambda classes, names: [{"index": one, "name": names.get(one, str(one))} for one in classes],
     "counted": counted,
     "concat": lambda first, second: [*first, *second],
@@ -30,6 +38,7 @@ FILTERS: dict[str, Any] = {
     ],
     "local_time": local_time,
     "percent": percent,
+    "searched": lambda trials: list(dict.fromkeys(name for one in trials for name in one["values"])),
     "size": size,
     "version_words": lambda versions: [
         f"{one.version}, epoch {one.epoch}" if one.epoch else str(one.version) for one in versions

@@ -1,0 +1,33 @@
+"""The page of a sweep: its trials, the best first, and the best one's config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.services.pages.conftest import Browser, write_run
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def test_trials_come_best_first_and_the_best_config_is_a_file(browse: Callable[..., Browser], root: Path) -> None:
+    about = {"what": "gain: optimizer.lr", "data": "scenes", "trials": 3}
+    folder = write_run(root, "search", kind="sweep", about=about)
+    for name in ("config.yaml", "sweep.yaml"):
+        (folder / name).write_text("kind: sweep\nobjective:\n  metric: val/loss\n  mode: min\n")
+    (folder / "best.yaml").write_text("kind: train\n# best\n")
+    for number, (rate, loss) in enumerate([(0.1, 0.9), (0.2, None), (0.3, 0.4)]):
+        ended = {"metrics": {"val/loss": loss}} if loss else {"state": "failed", "error": HOSTILE}
+        write_run(folder, f"search-{number:04}", number=number, values={"optimizer.lr": rate}, epoch=2, **ended)
+    browser = browse("read")
+    text = browser.get("/view/runs/search").text
+    assert re.findall(r'href="/view/runs/search-(\d{4})"', text) == ["0002", "0000", "0001"]
+    assert "val/loss" in text
+    assert HOSTILE not in text
+    answer = browser.get("/view/runs/search/best.yaml")
+    assert (answer.text, answer.headers["content-disposition"]) == (
+        "kind: train\n# best\n",
+        'attachment; filename="search-best.yaml"',
+    )
+    assert browser.get("/view/runs/first/best.yaml").status_code == 404
