@@ -47,7 +47,7 @@ class Recipe(JsonResult):
     attn: str | None
     python: str | None
     seed: int | None
-    workers: int | None
+    workers: int | list[int] | None
     threads: int | None
     data: str | None
     inputs: list[str]

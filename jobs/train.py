@@ -24,7 +24,7 @@ from attn.tracking import DataUsed, send_pending
 from attn.training.run_config import RunConfig
 from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel, ProgressFile, TrainingProgress, follow
-from jobs.ray_cluster.session import plan_resources, ray_session
+from jobs.ray_cluster.session import plan_resources, plan_workers, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.claim import check_claim, check_ended, claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
@@ -127,6 +127,8 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     Raises:
         RunError: As for `run`.
     """
+    cluster = config.cluster.model_copy(update={"workers": config.cluster.most_workers})
+    config = config.model_copy(update={"cluster": cluster})  # a sweep has planned for so many
     hooks, training = hooks_of(config), TrainingRun(config, folder)
     folder.update(**hooks.validate(training))
     with publish_on_error(training):
@@ -139,7 +141,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
 def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with publish_on_error(training):
-        shown = TrainingProgress(training.config.cluster.workers, training.config.checkpoint.best)
+        shown = TrainingProgress(training.config.cluster.worker_range, training.config.checkpoint.best)
         with ray_session(address):
             prepared = hooks_of(training.config).prepare(training)  # such as cues, which report themselves
             with shown, follow(Channel(folder.run_id), shown, keep):
@@ -178,12 +180,15 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
 
     from jobs.ray_cluster.process_group import ProcessGroupConfig
     from jobs.ray_cluster.ray_trainer import LeanTrainer
+    from jobs.ray_cluster.room import ONE_WAIT_SECONDS
     from jobs.runs.checkpoints import ray_storage
     from jobs.training.failures import KeepFailures, failure_line, kind_of_failure
     from jobs.training.worker import KEEP_SCORE, train_worker
 
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
     resources = plan_resources(config.cluster, may_grow=session_outlives_run)
+    workers, patience = plan_workers(config.cluster, resources), config.cluster.start_timeout
+    one_wait = min(patience, ONE_WAIT_SECONDS) if isinstance(workers, tuple) else patience
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(one_wait)
     folder.update(threads=resources.threads)
     path, filesystem = ray_storage(folder.uri)
     loop = {
@@ -192,18 +197,20 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
         "tracking_run": folder.state().tracking_run,
         "threads": resources.threads,
     }
+    watching: list[Any] = [KeepFailures(folder.root, folder.run_id)]
     trainer = LeanTrainer(
         train_worker,
         session_outlives_run=session_outlives_run,
         run_id=folder.run_id,
-        start_timeout=config.cluster.start_timeout,
+        start_timeout=patience,
+        workers_for=config.cluster.workers_for,
         train_loop_config=loop,
         backend_config=ProcessGroupConfig(
             backend=resources.backend,
             timeout_s=COLLECTIVE_SECONDS + round(patience_of(config.cluster.storage_patience)),
         ),
         scaling_config=ScalingConfig(
-            num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
+            num_workers=workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
         ),
         run_config=RayRunConfig(
             name="checkpoints",
@@ -214,7 +221,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, session_outlives_run: bool) ->
                 # With a score the best ones are kept and the newest.
                 checkpoint_score_attribute=None if config.checkpoint.best is None else KEEP_SCORE,
             ),
-            callbacks=[KeepFailures(folder.root, folder.run_id)],
+            callbacks=watching,
             failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
         ),
     )

@@ -48,7 +48,7 @@ def cores_of(loaded: Any) -> int | None:
     if not isinstance(loaded, RunConfig) or loaded.cluster.threads is None:
         return None
     machine = cluster_capacity()
-    return None if uses_gpus(loaded.cluster, machine.machines) else loaded.cluster.workers * loaded.cluster.threads
+    return None if uses_gpus(loaded.cluster, machine.machines) else loaded.cluster.most_workers * loaded.cluster.threads
 
 
 def what_of(loaded: Any) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class SegmentConfig(RunConfig):
         )
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
-        images = self.training.batch_size // (self.cluster.workers * self.training.accumulate_steps)
+        images = self.training.batch_size // (self.cluster.most_workers * self.training.accumulate_steps)
         bare = self.model.model_copy(update={"weights": None, "hidden": None if self.model.hidden is None else 1})
         classes = getattr(self.data, "classes", None)
         if classes is not None and len(classes) > MOST_CLASSES:
@@ -159,7 +159,7 @@ class SegmentConfig(RunConfig):
                 },
             )
             again = self.retrain.training
-            shards, steps = self.cluster.workers * again.accumulate_steps, "retrain.training.accumulate_steps"
+            shards, steps = self.cluster.most_workers * again.accumulate_steps, "retrain.training.accumulate_steps"
             check_batch("retrain.training.batch_size", again.batch_size, shards, steps)
         return self
 

@@ -136,11 +136,15 @@ class StoreConfig(Config):
         return {} if self.accumulate else {"accumulate": names}
 
 
+Workers = Annotated[int, Field(ge=1, le=4096)]
+
+
 class ClusterConfig(Config):
     """The processes of a run.
 
     Attributes:
-        workers: Processes that train together.
+        workers: Processes that train together. `[LEAST, MOST]`: as many of these as a cluster has room for, of the
+            numbers that divide the largest; more when machines join, fewer when some are lost.
         device: `auto`: GPUs where each worker can have its own, also on machines that the cluster would start for them;
             else CPUs.
         gpus_per_worker: Part of a GPU for each worker. With 0.5 two workers, or two trials of a sweep, share one; its
@@ -156,7 +160,7 @@ class ClusterConfig(Config):
             worker counts as one that died.
     """
 
-    workers: int = Field(default=1, ge=1, le=4096)
+    workers: Workers | tuple[Workers, Workers] = 1
     device: Literal["auto", "cpu", "gpu"] = "auto"
     gpus_per_worker: float = Field(default=1.0, gt=0, le=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
@@ -164,6 +168,38 @@ class ClusterConfig(Config):
     max_failures: int = Field(default=3, ge=0)
     start_timeout: float = Field(default=1200.0, gt=0, le=31_536_000)
     storage_patience: float = Field(default=DEFAULT_PATIENCE_SECONDS, ge=0, le=86_400)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.least_workers > self.most_workers:
+            raise ValueError(f"workers={list(self.worker_range)} is no range: the smaller number comes first")
+        return self
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        return self.workers if isinstance(self.workers, tuple) else (self.workers, self.workers)
+
+    @property
+    def least_workers(self) -> int:
+        return self.worker_range[0]
+
+    @property
+    def most_workers(self) -> int:
+        return self.worker_range[1]
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the number of workers may change during a run."""
+        return self.least_workers < self.most_workers
+
+    def workers_for(self, room: int) -> int | None:
+        """The largest permitted number of workers for which there is room; None if there is none.
+
+        Those that divide the largest number divide every batch that this one divides, so that all numbers train on the
+        same batches.
+        """
+        numbers = range(min(room, self.most_workers), self.least_workers - 1, -1)
+        return next((number for number in numbers if self.most_workers % number == 0), None)
 
     @property
     def loaders(self) -> int:

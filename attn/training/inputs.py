@@ -141,7 +141,7 @@ def training_faults(
         return fits(network, larger, min(images, 2), training=True)
 
     least = max(least_side(takes, enough), max(size) + 1)
-    shards = config.cluster.workers * config.training.accumulate_steps
+    shards = config.cluster.most_workers * config.training.accumulate_steps
     ways = [f"{prefix}training.batch_size={2 * shards} or more"] if by_batch else []
     ways += [f"{prefix}input.size={least} or more", f"{prefix}model.batch_norm=frozen"]
     whole = "a worker's step" if by_batch else "a pass of the method"

@@ -124,14 +124,36 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
-        shards = self.cluster.workers * self.training.accumulate_steps
+        shards = self.cluster.most_workers * self.training.accumulate_steps
         check_batch("training.batch_size", self.training.batch_size, shards)
         if self.input.resize == "short_side" and self.training.batch_size != shards:
+            steps = self.training.batch_size // self.cluster.most_workers
             raise ValueError(
                 "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
-                f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
+                f"training.accumulate_steps={steps}, or input.resize=squash"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_range_of_workers(self) -> Self:
+        if not self.cluster.is_elastic:
+            return self
+        own = self.training.batch_size // (self.cluster.most_workers * self.training.accumulate_steps)
+        share = self.supervised_share * own
+        if self.input.resize == "short_side" or (share and (own == 1 or share % 1)):
+            supervised = f"extra supervision of {share:g} of the {own} images of a worker"
+            why = supervised if share else "input.resize=short_side"
+            raise FieldError(
+                f"cluster.workers={list(self.cluster.worker_range)} needs batches that are the same for each number of "
+                f"workers, and with {why} they are not",
+                f"cluster.workers={self.cluster.most_workers}",
+            )
+        return self
+
+    @property
+    def supervised_share(self) -> float:
+        """Share of each batch that is drawn for extra supervision."""
+        return 0.0
 
 
 def check_batch(field: str, size: int, shards: int, steps: str = "training.accumulate_steps") -> None:

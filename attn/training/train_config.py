@@ -56,6 +56,11 @@ class TrainConfig(RunConfig):
     def evaluated_scores(self) -> tuple[str, ...]:
         return (*OF_CLASSIFIER, *OF_MAPS)
 
+    @property
+    def supervised_share(self) -> float:
+        wanted = self.method.build().supervision
+        return 0.0 if wanted is None else wanted.batch_fraction
+
     def resolved_versions(self) -> Self:
         return self.model_copy(update={"method": self.method.resolved_versions()})
 
@@ -67,7 +72,7 @@ class TrainConfig(RunConfig):
     def input_faults(self, prefix: str = "") -> list[Fault]:
         if faults := network_faults(prefix, self._bare_network, self.model.freeze_stages, self.method.build().layers):
             return faults
-        stream, shards = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps
+        stream, shards = self.method.source_stream, self.cluster.most_workers * self.training.accumulate_steps
         images = self.training.batch_size // shards
         others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // shards
         least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
@@ -113,7 +118,7 @@ class TrainConfig(RunConfig):
                 "some out: set training.sampling=uniform, or training.class_weights=balanced in its place"
             )
         if (stream := self.method.source_stream) is not None:
-            shards = self.cluster.workers * self.training.accumulate_steps
+            shards = self.cluster.most_workers * self.training.accumulate_steps
             check_batch("method.source_batch_size", stream.batch_size or shards, shards)
             if self.input.resize == "short_side":
                 raise ValueError(

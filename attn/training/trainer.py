@@ -56,6 +56,7 @@ class Trainer:
         length: The epochs and steps of the whole training, those before a restart among them.
         length_notice: A message about a checkpoint of a run whose epochs had another number of steps.
         epoch_end: The number of steps at the end of the epoch that is trained.
+        save_requested: A checkpoint is wanted before the training goes on; set it on the first worker.
     """
 
     def __init__(
@@ -68,21 +69,19 @@ class Trainer:
     ) -> None:
         if config.accumulates != (accumulator is not None):
             raise ValueError(f"store.accumulate={config.accumulates} does not go with accumulator={accumulator}")
-        self.config, self.world, self.accumulator = config, world, accumulator
-        self.components = components
+        self.config, self.world, self.accumulator, self.components = config, world, accumulator, components
         self.network = components.network.to(world.device)
         if config.training.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.updater = Updater(self.network, components.auxiliary, config, world)
         self.auxiliary = self.updater.auxiliary
-        self.position, self.running, self.cancelled = Position(), Running(), False
+        self.position, self.running, self.cancelled, self._lacks_batch = Position(), Running(), False, False
         self._pending: PendingStep | None = None
         self._late_fault: Fault | None = None
-        self._lacks_batch = False
         self.selection, self.scorer = config.selection, scorer
         self.length = Length.of(config.training, components.sampler.batches_in)
         self.length_notice: str | None = None
-        self.epoch_end = 0
+        self.epoch_end, self.save_requested, self._saves = 0, False, False
         seed_everything(config.seed, world.rank, deterministic=config.training.is_deterministic(world.device.type))
 
     def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
@@ -192,8 +191,8 @@ class Trainer:
             self.updater.step()
             step.end(self.updater.blocked, pace)
             self.position, self._pending = after, step
-            every = self.config.checkpoint.every_steps
-            due = self.cancelled or (every and self.position.step % every == 0)
+            every = self.config.checkpoint.every_steps or after.step + 1
+            due = self.cancelled or self._saves or after.step % every == 0
             if due and after.step < self.epoch_end:
                 self._finish_all(reporter)
                 self._save_within(epoch, reporter)
@@ -233,9 +232,9 @@ class Trainer:
         fault = output if isinstance(output, Fault) else self._late_fault
         bad = torch.zeros_like(self.updater.blocked) if isinstance(output, Fault) else step.add(batch, output)
         cancelled = last and self.world.rank == 0 and reporter.cancelled()
-        exchange = self.world.exchange([fault is not None, lacks_batch, cancelled], bad)
+        exchange = self.world.exchange([fault is not None, lacks_batch, cancelled, last and self.save_requested], bad)
         self._finish(reporter)
-        failed, self._lacks_batch, self.cancelled = exchange.flags()
+        failed, self._lacks_batch, self.cancelled, self._saves = exchange.flags()
         if failed:
             self.world.raise_fault(fault)
         assert isinstance(output, StepOutput), "one worker's fault is known to all"
@@ -361,6 +360,7 @@ class Trainer:
             save_checkpoint(folder, self.position, shared, own, self.world.rank, self.world.size)
 
         reporter.checkpoint(self.position, metrics, write)
+        self.save_requested = False
 
     def _read(self, folder: Path) -> tuple[Position, dict[str, Any], dict[str, Any] | None]:
         """Read a checkpoint, and check its classes. Old checkpoints do not name them, and are accepted."""

@@ -39,6 +39,7 @@ class Channel:
     def __init__(self, name: str) -> None:
         self.prefix = f"{name}/".encode()
         self.under_way_key, self.end_key = f"{name} under way".encode(), f"{name} end".encode()
+        self.save_key = f"{name} save".encode()
 
     def put(self, record: dict[str, Any]) -> None:
         from ray.experimental import internal_kv
@@ -72,12 +73,26 @@ class Channel:
     def asked_to_end(self) -> bool:
         return self._marked(self.end_key)
 
+    def ask_to_save(self) -> None:
+        """Ask the run to save a checkpoint and go on."""
+        self._mark(self.save_key)
+
+    def asked_to_save(self) -> bool:
+        return self._marked(self.save_key)
+
+    def mark_saved(self) -> None:
+        """Say that a checkpoint was reported; nobody need ask for one now."""
+        self._unmark(self.save_key)
+
     def clear(self) -> None:
-        """Take both marks back, before a run begins or goes on."""
+        """Take all marks back, before a run begins or goes on."""
+        for key in (self.under_way_key, self.end_key, self.save_key):
+            self._unmark(key)
+
+    def _unmark(self, key: bytes) -> None:
         from ray.experimental import internal_kv
 
-        for key in (self.under_way_key, self.end_key):
-            internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+        internal_kv._internal_kv_del(key, namespace=NAMESPACE)
 
     def _mark(self, key: bytes) -> None:
         from ray.experimental import internal_kv
@@ -150,10 +165,11 @@ class TrainingProgress:
     """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps.
 
     Args:
+        workers: The least and the most.
         chosen: The figure by which the best epoch is chosen.
     """
 
-    def __init__(self, workers: int, chosen: str | None = None) -> None:
+    def __init__(self, workers: tuple[int, int], chosen: str | None = None) -> None:
         self.workers, self.chosen = workers, chosen
         self._shown = contextlib.ExitStack()
         self._task: progress.Task | None = None
@@ -182,7 +198,8 @@ class TrainingProgress:
 
     @property
     def starting(self) -> str:
-        return f"starting {counted(self.workers, 'worker')}"
+        least, most = self.workers
+        return f"starting {counted(most, 'worker') if least == most else f'{least} to {most} workers'}"
 
     def phase(self, what: str) -> None:
         """Say what the run does now, where it does not train."""

@@ -7,7 +7,7 @@ __all__ = ["LeanTrainer"]
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -37,13 +37,20 @@ class LeanTrainer(DataParallelTrainer):
     Args:
         run_id: Of the run, whose channel says what it waits for.
         start_timeout: Seconds that it waits for room, whenever its workers start.
+        workers_for: Of a run with a range of workers: their number for so much room.
     """
 
     def __init__(
-        self, *arguments: Any, session_outlives_run: bool, run_id: str, start_timeout: float, **named: Any
+        self,
+        *arguments: Any,
+        session_outlives_run: bool,
+        run_id: str,
+        start_timeout: float,
+        workers_for: Callable[[int], int | None],
+        **named: Any,
     ) -> None:
         super().__init__(*arguments, **named)
-        self.run_id, self.start_timeout = run_id, start_timeout
+        self.run_id, self.start_timeout, self.workers_for = run_id, start_timeout, workers_for
         self.session_outlives_run = session_outlives_run
         self.unused = {DATASETS} if session_outlives_run else {DATASETS, CLEANER}
 
@@ -54,7 +61,10 @@ class LeanTrainer(DataParallelTrainer):
         scaling = self.scaling_config
         each: Any = scaling.resources_per_worker or {"CPU": 1}
         room = Room(self.run_id, self.start_timeout, scaling.min_workers, each)
-        named["scaling_policy"] = (ElasticPolicy if scaling.elasticity_enabled else FixedPolicy)(scaling, room)
+        elastic = scaling.elasticity_enabled
+        named["scaling_policy"] = (
+            ElasticPolicy(scaling, room, self.workers_for) if elastic else FixedPolicy(scaling, room)
+        )
         named["failure_policy"] = FailurePolicy(self.run_config.failure_config or FailureConfig())
         if not self.session_outlives_run:
             for request in REQUESTS:

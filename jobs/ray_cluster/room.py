@@ -6,6 +6,7 @@ __all__ = ["ONE_WAIT_SECONDS", "ElasticPolicy", "FailurePolicy", "FixedPolicy", 
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from ray.train.v2._internal.execution.failure_handling import DefaultFailurePoli
 from ray.train.v2._internal.execution.scaling_policy import (
     ElasticScalingPolicy,
     FixedScalingPolicy,
+    NoopDecision,
     ResizeDecision,
     ScalingDecision,
 )
@@ -25,9 +27,12 @@ from jobs.ray_cluster.progress import Channel
 
 POLL_SECONDS = 1.0
 TELL_SECONDS = 5.0
-"""A wait that is shorter is not told: the workers of an attempt that has ended take a moment to free what they held."""
+"""A wait that is shorter is not said: the workers of an attempt that has ended take a moment to free what they held."""
 ONE_WAIT_SECONDS = 30.0
 """A run with a range of workers waits so long for a number of them; then it looks again for how many there is room."""
+SAVE_SECONDS = 600.0
+"""A run that has not saved a checkpoint so long after it was asked does not grow now."""
+ROUNDING = 1e-6
 
 
 class NoRoomError(RunError):
@@ -79,7 +84,7 @@ class Room:
             "cluster.start_timeout, use fewer workers, or end other runs of the cluster"
         )
 
-    def found(self) -> None:
+    def end_wait(self) -> None:
         """The workers run."""
         if self.wait is not None:
             self.wait.end()
@@ -99,25 +104,84 @@ class FixedPolicy(FixedScalingPolicy):
     def make_decision_for_running_worker_group(
         self, worker_group_state: Any, worker_group_status: Any
     ) -> ScalingDecision:
-        self.room.found()
+        self.room.end_wait()
         return super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
 
 
 class ElasticPolicy(ElasticScalingPolicy):
-    """As many workers of a range as there is room for."""
+    """As many workers as there is room for, of the numbers that a run permits.
 
-    def __init__(self, scaling_config: ScalingConfig, room: Room) -> None:
+    Ray's policy counts what the nodes have, whoever holds it, and starts other workers in the midst of an epoch, with
+    the loss of all steps since the last checkpoint. This one counts what is free, and asks for a checkpoint first.
+
+    Args:
+        workers_for: The number of workers for so much room, or None.
+    """
+
+    def __init__(self, scaling_config: ScalingConfig, room: Room, workers_for: Callable[[int], int | None]) -> None:
         super().__init__(scaling_config)
-        self.room = room
+        self.room, self.workers_for = room, workers_for
+        self.held = Counter[str]()
+        """Workers of the group that is there, by the node."""
+        self.tried: int | None = None
+        """Number of workers that were to start and have not run yet."""
+        self.asked_at, self.saved = float("-inf"), False
+        self.growth: ResizeDecision | None = None
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
-        return self.room.find(super().make_decision_for_non_running_worker_group)
+        self.growth = None
+        decision = self.room.find(super().make_decision_for_non_running_worker_group)
+        self.tried = decision.num_workers if isinstance(decision, ResizeDecision) else None
+        return decision
 
     def make_decision_for_running_worker_group(
         self, worker_group_state: Any, worker_group_status: Any
     ) -> ScalingDecision:
-        self.room.found()
-        return super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
+        self.room.end_wait()
+        self.tried = None
+        self.held = Counter(worker.metadata.node_id for worker in worker_group_state.workers)
+        if self.growth is not None:
+            return self._after_checkpoint(self.growth)
+        decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
+        if isinstance(decision, ResizeDecision) and decision.num_workers > worker_group_state.num_workers:
+            self.growth, self.saved, self.asked_at = decision, False, time.monotonic()
+            Channel(self.room.run_id).ask_to_save()
+        return NoopDecision()
+
+    def before_controller_execute_resize_decision(self, resize_decision: ResizeDecision) -> None:
+        self.held.clear()  # the controller ends the group next, and starts another
+
+    def _after_checkpoint(self, growth: ResizeDecision) -> ScalingDecision:
+        """Grow once the controller has seen the checkpoint, one turn after the workers say that they reported it."""
+        if self.saved:
+            self.growth = None
+            return growth
+        self.saved = not Channel(self.room.run_id).asked_to_save()
+        if not self.saved and time.monotonic() - self.asked_at > SAVE_SECONDS:
+            self.growth = None
+        return NoopDecision()
+
+    def _count_possible_workers(self, reserved_resources: Mapping[str, Mapping[str, float]]) -> int:
+        each = self.room.needed[1]
+        room = sum(
+            min(int(free.get(name, 0) / number + ROUNDING) for name, number in each.items() if number)
+            for free in reserved_resources.values()
+        )
+        below = None if self.tried is None else self.workers_for(min(room, self.tried - 1))
+        return below or self.workers_for(room) or 0
+
+    def _get_reserved_resources(self) -> dict[str, dict[str, float]]:
+        """What is free on each node; the group that is there is ended before another starts, so it counts as free."""
+        from ray._private.state import available_resources_per_node
+
+        free: dict[str, dict[str, float]] = {
+            node: dict(resources) for node, resources in available_resources_per_node().items()
+        }
+        for node, workers in self.held.items():
+            for name, number in self.room.needed[1].items():
+                if node in free:
+                    free[node][name] = free[node].get(name, 0) + workers * number
+        return free
 
 
 class _Wait:
@@ -136,14 +200,14 @@ class _Wait:
         self.over.set()
 
     def _tell(self) -> None:
-        channel, told = Channel(self.run_id), ""
+        channel, status = Channel(self.run_id), ""
         self.over.wait(TELL_SECONDS)
         while not self.over.wait(POLL_SECONDS):
             text = f"waiting for room: {_now(*self.needed)}" if self.short or _is_pending() else ""
-            if text != told:
+            if text != status:
                 channel.put({"kind": "waiting", "text": text})
-                told = text
-        if told:
+                status = text
+        if status:
             channel.put({"kind": "waiting", "text": ""})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Resources", "most_threads", "plan_resources", "ray_session", "threads_of", "uses_gpus"]
+__all__ = ["Resources", "most_threads", "plan_resources", "plan_workers", "ray_session", "threads_of", "uses_gpus"]
 
 import contextlib
 import functools
@@ -190,7 +190,7 @@ def uses_gpus(cluster: ClusterConfig, machines: Sequence[Machine]) -> bool:
     """Whether workers train on GPUs: as the config says, or by `auto` where each of them can have its own."""
     if cluster.device != "auto":
         return cluster.device == "gpu"
-    return places(machines, cluster.threads or 1, cluster.gpus_per_worker) >= cluster.workers
+    return places(machines, cluster.threads or 1, cluster.gpus_per_worker) >= cluster.least_workers
 
 
 def threads_of(cluster: ClusterConfig, capacity: Capacity) -> int:
@@ -198,7 +198,7 @@ def threads_of(cluster: ClusterConfig, capacity: Capacity) -> int:
     if cluster.threads is not None:
         return cluster.threads
     gpus = cluster.gpus_per_worker if uses_gpus(cluster, capacity.machines) else 0
-    threads = most_threads(capacity.machines_for(cluster.workers, gpus), cluster.workers, gpus)
+    threads = most_threads(capacity.machines_for(cluster.most_workers, gpus), cluster.most_workers, gpus)
     return min(threads, 1 + cluster.gpu_loaders) if gpus else threads
 
 
@@ -240,24 +240,35 @@ def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resourc
     elif cluster.device == "auto" and not use_gpu and (unknown or any(machine.gpus for machine in capacity.machines)):
         fix = "set cluster.device=gpu" if unknown else "use fewer workers"
         progress.say(
-            f"notice: cluster.workers={cluster.workers} train on CPUs, because {capacity.gpus_in_words}{unknown}; "
+            f"notice: cluster.workers={cluster.most_workers} train on CPUs, because {capacity.gpus_in_words}{unknown}; "
             f"{fix} to train on GPUs"
         )
     return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": gpus} if use_gpu else {})})
 
 
+def plan_workers(cluster: ClusterConfig, resources: Resources) -> int | tuple[int, int]:
+    """How many workers train: a range if machines may join the session that is up, or leave it."""
+    if not cluster.is_elastic:
+        return cluster.most_workers
+    if not _started_here.is_set():
+        return cluster.worker_range
+    cores, gpus = resources.threads, resources.per_worker.get("GPU", 0)
+    return cluster.workers_for(places(cluster_capacity().machines, cores, gpus)) or cluster.least_workers
+
+
 def _lacking(cluster: ClusterConfig, capacity: Capacity, threads: int, gpus: float) -> tuple[str, str] | None:
-    """What the machines lack for all workers, and what helps."""
-    machines = capacity.machines_for(cluster.workers, gpus)
-    if gpus and places(machines, 0, gpus) < cluster.workers:
+    """What the machines lack for all workers, or for the fewest that may train, and what helps."""
+    shown = list(cluster.worker_range) if cluster.is_elastic else cluster.most_workers
+    machines = capacity.machines_for(cluster.most_workers, gpus)
+    if gpus and places(machines, 0, gpus) < cluster.least_workers:
         return (
-            f"cluster.workers={cluster.workers} need {gpus:g} GPUs each; {capacity.gpus_in_words}",
+            f"cluster.workers={shown} need {gpus:g} GPUs each; {capacity.gpus_in_words}",
             "use fewer workers, cluster.device=cpu or a smaller cluster.gpus_per_worker",
         )
-    if places(machines, threads, gpus) < cluster.workers:
+    if places(machines, threads, gpus) < cluster.least_workers:
         beside = f" beside a GPU of the {sum(machine.gpus for machine in machines)}" if gpus else ""
         return (
-            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
+            f"cluster.workers={shown} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
             f"than the {sum(machine.cores for machine in machines)} there are{beside}",
             "use fewer workers or cluster.threads",
         )

@@ -134,7 +134,7 @@ class _Rehearsal:
             changes["maps"] = changes["maps"].model_copy(update={"output": output})
         self.config = config.model_copy(update=changes)
         integral = config.integral
-        self.more = MORE if integral is None else max(MORE, images_of(integral, integral.cluster.workers))
+        self.more = MORE if integral is None else max(MORE, images_of(integral, integral.cluster.most_workers))
         self.failed: dict[str, str] = {}
         self._root, self._whole = root, SourceCache()
         self._networks: dict[str, TrainOutputs] = {}

@@ -79,9 +79,9 @@ def measured_costs(
     if isinstance(config, TrainConfig):
         settled["store"] = config.store.model_copy(update={"accumulate": False})
     evaluated = config.selection.metrics & set(config.evaluated_scores)
-    at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
+    at_once = config.cluster.most_workers if plan is None else plan.parallel * plan.workers
     threads = plan.threads if plan is not None else threads_of(config.cluster, cluster_capacity())
-    config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
+    config, workers_of_run = config.model_copy(update=settled), config.cluster.most_workers
     warm = warmup_share(config)
     load = _other_work()
     results: list[tuple[float, _Measured]] = []

@@ -93,21 +93,21 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     check_data(config.objective.metric, config.objective.split, trial)
     parts = trainings(trial)
     clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
-    cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
+    cluster = max(clusters, key=lambda one: one.most_workers * (one.threads or 1))
     capacity = cluster_capacity() if cores is None or gpus is None else Capacity((Machine(gpus, cores),))
     one = in_one_process(trial)
     use_gpu = uses_gpus(cluster, capacity.machines)
     gpus_each = cluster.gpus_per_worker if use_gpu else 0
     wanted = min(config.parallel or config.trials, config.trials)
-    machines = capacity.machines_for(wanted * cluster.workers, gpus_each)
-    room = places(machines, cluster.threads or 1, gpus_each) // cluster.workers
+    machines = capacity.machines_for(wanted * cluster.most_workers, gpus_each)
+    room = places(machines, cluster.threads or 1, gpus_each) // cluster.most_workers
     parallel = max(1, min(wanted, room))
     if capacity.unknown is not None and parallel < wanted:
         progress.say(
             f"notice: it is not known which machines this cluster may start ({capacity.unknown}); the sweep is planned "
             "for those that are up"
         )
-    threads = cluster.threads or most_threads(machines, parallel * cluster.workers, gpus_each)
+    threads = cluster.threads or most_threads(machines, parallel * cluster.most_workers, gpus_each)
     # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
@@ -121,7 +121,7 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         parallel=parallel,
         threads=threads,
         per_trial=per_trial,
-        workers=cluster.workers,
+        workers=cluster.most_workers,
         epochs_in_all=_epochs_in_all(config, epochs, first),
         differ_after=first,
     )

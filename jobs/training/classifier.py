@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     config = run.config
-    components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    components = build_components(config, rank=0, world=config.cluster.most_workers, sources=run.sources)
     check_selection(run)
     _ = components.refiner  # what it lacks shows now, and not after an epoch
     validated = None if components.val_dataset is None else components.val_dataset.source

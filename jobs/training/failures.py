@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.exceptions import OutOfMemoryError, RayError
-from ray.train import UserCallback
 from ray.train.v2._internal.exceptions import (
     InsufficientClusterResourcesError,
     RayTrainError,
     WorkerGroupStartupTimeoutError,
 )
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2.api.exceptions import PreemptionError
 
 from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError
 from attn.redaction import without_secrets
@@ -41,15 +42,31 @@ def failure_line(error: BaseException) -> str:
     return _line(_failures(error)[0])
 
 
-class KeepFailures(UserCallback):
+class KeepFailures(WorkerGroupCallback, ControllerCallback):
     """Writes what ended an attempt into the run's folder, and tells it; runs in Ray Train's controller."""
 
     def __init__(self, root: str, run_id: str) -> None:
-        self.root, self.run_id = root, run_id
+        self.root, self.run_id, self.kept = root, run_id, False
 
-    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        self.kept = False
+
+    def after_worker_group_poll_status(self, worker_group_status: Any) -> None:
+        """Keep the first errors of a group: while a node is being taken away, the controller goes on asking it."""
+        if worker_group_status.errors:
+            self._keep_once(worker_group_status.errors)
+
+    def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+        """Keep the loss of a node that was announced, which may end an attempt without an error of a worker."""
+        if isinstance(error := getattr(current_state, "training_failed_error", None), PreemptionError):
+            self._keep_once({0: error})
+
+    def _keep_once(self, failures: Mapping[int, Exception]) -> None:
+        if self.kept:
+            return
+        self.kept = True
         try:
-            self._keep(worker_exceptions)
+            self._keep(failures)
         except (AttnError, TypeError, ValueError) as error:  # the attempt after it is worth more
             print(f"the end of an attempt could not be recorded: {error}", file=sys.stderr)
 
@@ -84,7 +101,7 @@ def _in_order(failures: Iterable[BaseException]) -> list[BaseException]:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, (RayError, RayTrainError)) and not isinstance(error, TOO_LITTLE)
+    return isinstance(error, (RayError, RayTrainError, PreemptionError)) and not isinstance(error, TOO_LITTLE)
 
 
 def _line(error: BaseException) -> str:

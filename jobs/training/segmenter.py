@@ -55,7 +55,7 @@ CUES = "cues"
 
 def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     config = run.config
-    components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    components = build_components(config, rank=0, world=config.cluster.most_workers, sources=run.sources)
     check_selection(run)
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
     notices += [*unused_notices(config), *input_notices(config.input, config.model.name)]

@@ -15,6 +15,8 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+from ray.train import PreemptionInfo
+from ray.train.v2._internal.execution.context import get_train_context
 
 from attn import store as map_store
 from attn.data.names import file_stem
@@ -163,6 +165,7 @@ class RayReporter:
         self.speed: dict[str, float] = {}  # of this epoch so far
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         self.attempt = 1
+        self.preemption: PreemptionInfo | None = None
         if world.rank == 0:
             before = self.folder.state().attempts
             self.attempt += before if isinstance(before, int) else 0
@@ -189,7 +192,19 @@ class RayReporter:
         if now - self.last_asked < RECORD_SECONDS:
             return False
         self.last_asked = now
+        self.trainer.save_requested |= self.channel.asked_to_save() or self._is_preempted()
         return self.channel.asked_to_end()
+
+    def _is_preempted(self) -> bool:
+        """Whether it has become known since the last call that a node of a worker will be taken away."""
+        # Ray's public function lets all workers wait for each other; the trainer does that once a step.
+        notice, before = get_train_context().preemption_context.preemption_info, self.preemption
+        self.preemption = notice
+        if notice is None or notice is before:
+            return False
+        lost = counted(len(notice.preempted_ranks), "worker")
+        self.channel.put({"kind": "text", "text": f"nodes with {lost} will be taken away: saving a checkpoint"})
+        return True
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         self.channel.put({"kind": "epoch", "epochs": trainer.epochs, **asdict(record)})
@@ -324,6 +339,7 @@ class RayReporter:
             if (best := self.trainer.selection.best) is not None:
                 fields["best"] = best.to_json()
             self.folder.update(epoch=position.epoch, step=position.step, **fields)
+            self.channel.mark_saved()
         self._flush()
 
     def _flush(self) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.train import TrainingFailedError
+from ray.train import PreemptionInfo, TrainingFailedError
 from ray.train.v2._internal.exceptions import (
     InsufficientClusterResourcesError,
     UserExceptionWithTraceback,
     WorkerGroupStartupTimeoutError,
     WorkerHealthCheckFailedError,
 )
-from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, PreemptionError, WorkerGroupError
 
 from attn.errors import AttnError, RunError, StorageAwayError, WorkersLostError, cause_of
 from jobs.runs.run_folder import RunFolder
@@ -63,9 +64,13 @@ def test_the_end_of_an_attempt_is_kept(
     folder = RunFolder(str(tmp_path), "r")
     folder.begin(kind="train", state="running", epoch=3)
     keep = KeepFailures(str(tmp_path), "r")
-    keep.after_exception(None, {1: error})
+    keep.after_worker_group_start(None)
+    for errors in ({}, {1: error}, {0: ValueError("of a worker that lost its peer"), 1: error}):
+        keep.after_worker_group_poll_status(SimpleNamespace(errors=errors))
     folder.update(epoch=4)
-    keep.after_exception(None, {0: raised(ValueError("password s3://me:hunter2@host/x"))})
+    keep.after_worker_group_start(None)
+    secret = {0: raised(ValueError("password s3://me:hunter2@host/x"))}
+    keep.after_worker_group_poll_status(SimpleNamespace(errors=secret))
     first, second = folder.state().attempt_ends or []
     assert (first["attempt"], first["epoch"], first.get("cause")) == (1, 3, cause)
     assert (second["attempt"], second["epoch"], second.get("cause")) == (2, 4, None)
@@ -78,7 +83,8 @@ def test_the_end_of_an_attempt_is_kept(
 
 
 def test_a_folder_that_cannot_be_written_ends_no_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    KeepFailures(f"{tmp_path}/none", "r").after_exception(None, {0: ValueError("x")})
+    keep = KeepFailures(f"{tmp_path}/none", "r")
+    keep.after_worker_group_poll_status(SimpleNamespace(errors={0: ValueError("x")}))
     assert "could not be recorded" in capsys.readouterr().err
 
 
@@ -87,3 +93,21 @@ def test_a_cause_is_found_below_other_errors() -> None:
     outer.__cause__ = StorageAwayError("away")
     assert cause_of(outer) == "storage"
     assert cause_of(None) is None
+
+
+def test_a_node_that_is_taken_away_is_said_once_for_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.training.failures.Channel.put", lambda self, record: None)
+    folder = RunFolder(str(tmp_path), "r")
+    folder.begin(kind="train", state="running")
+    keep = KeepFailures(str(tmp_path), "r")
+    taken = PreemptionError(PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"node": [1]}))
+    restarting = SimpleNamespace(training_failed_error=taken)
+    keep.after_controller_state_update(None, SimpleNamespace())
+    keep.after_controller_state_update(None, restarting)
+    keep.after_worker_group_start(None)
+    keep.after_worker_group_poll_status(SimpleNamespace(errors={1: LOST}))
+    keep.after_controller_state_update(None, restarting)
+    first, second = folder.state().attempt_ends or []
+    assert (first["cause"], second["cause"]) == ("lost", "lost")
+    assert "PreemptionError" in first["error"]
+    assert "PreemptionError" not in second["error"]

@@ -17,6 +17,7 @@ from ray.train.v2._internal.callbacks.backend_setup import BackendSetupCallback
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from attn.training.config import ClusterConfig
 from jobs.ray_cluster.process_group import ProcessGroupConfig
 from jobs.ray_cluster.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer, _nobody_is_asked
 from jobs.ray_cluster.room import FailurePolicy, FixedPolicy, Room
@@ -24,7 +25,7 @@ from jobs.training.failures import KeepFailures
 
 
 def trainer(**named: Any) -> LeanTrainer:
-    return LeanTrainer(print, run_id="a", start_timeout=60.0, **named)
+    return LeanTrainer(print, run_id="a", start_timeout=60.0, workers_for=ClusterConfig().workers_for, **named)
 
 
 def callbacks(one: DataParallelTrainer) -> set[str]:

@@ -14,7 +14,7 @@ import ray
 from ray.train import FailureConfig
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
-from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
+from ray.train.v2._internal.execution.scaling_policy import NoopDecision, ResizeDecision, ScalingPolicy
 from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError
 
@@ -25,7 +25,7 @@ from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
 from jobs.ray_cluster import room
 from jobs.ray_cluster.progress import ProgressFile, TrainingProgress
-from jobs.ray_cluster.room import ElasticPolicy, FailurePolicy, FixedPolicy, NoRoomError, Room, room_text
+from jobs.ray_cluster.room import FailurePolicy, FixedPolicy, NoRoomError, Room, room_text
 from jobs.train import run
 
 
@@ -54,8 +54,7 @@ class Clock:
         monkeypatch.setattr(time, "sleep", self.pass_by)
         monkeypatch.setattr(room, "_now", lambda workers, each: f"{workers} workers of {each} lack room")
         monkeypatch.setattr(room._Wait, "_tell", lambda self: None)
-        for policy in (FixedPolicy, ElasticPolicy):
-            monkeypatch.setattr(policy, "_maybe_send_resource_request", lambda self: None)
+        monkeypatch.setattr(ScalingPolicy, "_maybe_send_resource_request", lambda self: None)
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
@@ -77,28 +76,10 @@ def test_a_run_waits_as_long_as_it_is_told_whenever_its_workers_start(monkeypatc
         policy.make_decision_for_non_running_worker_group()
 
 
-def test_a_range_of_workers_waits_for_the_least_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    scaling = ScalingConfig(num_workers=(2, 4), resources_per_worker={"CPU": 2})
-    policy = ElasticPolicy(scaling, Room("r", 100.0, 2, {"CPU": 2}))
-    monkeypatch.setattr(
-        ElasticScalingPolicy,
-        "_get_reserved_resources",
-        lambda self: {"node": {"CPU": 7.0 if clock.now >= 60 else 3.0}},
-    )
-    decision = policy.make_decision_for_non_running_worker_group()
-    assert isinstance(decision, ResizeDecision)
-    assert (decision.num_workers, clock.now) == (3, 60.0)
-    monkeypatch.setattr(ElasticScalingPolicy, "_get_reserved_resources", lambda self: {})
-    with pytest.raises(NoRoomError, match="2 workers of {'CPU': 2} lack room"):
-        policy.make_decision_for_non_running_worker_group()
-    assert clock.now == 100.0
-
-
 def test_what_a_run_waits_for_is_shown_until_there_is_room(tmp_path: Path) -> None:
     stream, file = io.StringIO(), tmp_path / "progress.json"
     keep = ProgressFile(lambda name, text: file.write_text(text))
-    with progress.shown(Lines(stream)), TrainingProgress(2) as shown:
+    with progress.shown(Lines(stream)), TrainingProgress((2, 2)) as shown:
         for text in ("waiting for room: 2 workers", ""):
             for consume in (shown, keep):
                 consume({"kind": "waiting", "text": text})

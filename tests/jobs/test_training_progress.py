@@ -39,7 +39,7 @@ def test_the_chosen_score_is_first_in_a_short_line() -> None:
     assert epoch_figures(metrics, None).count("  ") == 5, "all of them, where none is chosen"
     assert epoch_figures(metrics, "val/miou") == epoch_figures(metrics, None), "an epoch that was not validated"
     stream = io.StringIO()
-    with progress.shown(Lines(stream)), TrainingProgress(1, "val/seed_miou") as shown:
+    with progress.shown(Lines(stream)), TrainingProgress((1, 1), "val/seed_miou") as shown:
         shown({"kind": "epoch", "epoch": 0, "epochs": 2, "step": 10, "metrics": metrics})
     assert "epoch 1/2 done: val/seed_miou 50.0 %  train/loss" in stream.getvalue()
 
@@ -52,7 +52,7 @@ def test_the_last_line_of_work_is_printed_once(monkeypatch: pytest.MonkeyPatch) 
     with progress.shown(Lines(stream)):
         for _ in progress.steps_of(range(2), "cues", 2, "images"):
             now += 20
-        with TrainingProgress(1) as shown:
+        with TrainingProgress((1, 1)) as shown:
             for epoch in range(2):
                 now += 20
                 shown({**step, "epoch": epoch, "step": 9 * (epoch + 1)})
@@ -69,7 +69,7 @@ def test_a_training_is_one_bar_over_all_steps_and_a_line_for_each_epoch() -> Non
     stream = io.StringIO()
     step = {"kind": "step", "epoch": 0, "epochs": 2, "step": 3, "steps": 20, "losses": {"loss": 0.5, "mining": 0.2},
             "lr": 0.01, "images_per_second": 31.25, "seconds_left": 61.0}  # fmt: skip
-    with progress.shown(Lines(stream, seconds=0.0)), TrainingProgress(2) as shown:
+    with progress.shown(Lines(stream, seconds=0.0)), TrainingProgress((2, 2)) as shown:
         shown({"kind": "phase", "text": "loading data in 2 workers"})
         shown({"kind": "phase", "text": "computing the first step"})
         shown(step)

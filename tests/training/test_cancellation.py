@@ -98,6 +98,30 @@ def test_alone_it_goes_on_as_if_nothing_had_happened(tmp_path: Path, end: int, s
     assert same(calm, ended)
 
 
+class Saving(Ending):
+    """Wants a checkpoint after a step, of a trainer that then goes on."""
+
+    trainer: Trainer
+
+    def cancelled(self) -> bool:
+        self.trainer.save_requested |= self.made == self.wanted
+        return False
+
+
+@pytest.mark.parametrize(("step", "saved"), [(1, "0-3"), (STEPS + 3, "1-5"), (STEPS + 4, "2-0")])
+def test_a_checkpoint_that_is_asked_for_changes_nothing(tmp_path: Path, step: int, saved: str) -> None:
+    world = World(0, 1, torch.device("cpu"))
+    calm, asked = make(tmp_path / "calm"), make(tmp_path / "asked")
+    train(calm, world)
+    config = load_config(TrainConfig, "scenes_oaa", CONFIG)
+    accumulator = Accumulator(config.store, map_store.open(str(asked / "store")), "run", world, EPOCHS)
+    reporter = Saving(asked / "checkpoints", 0, step)
+    reporter.trainer = Trainer(config, world, build_components(config, rank=0, world=1), accumulator)
+    reporter.trainer.fit(reporter)
+    assert sorted(reporter.saved) == sorted({saved, *(f"{epoch}-0" for epoch in range(1, EPOCHS + 1))}), "and only once"
+    assert same(calm, asked)
+
+
 def test_in_the_last_step_it_is_done(tmp_path: Path) -> None:
     config = load_config(TrainConfig, "scenes_grad_cam", [o for o in CONFIG if not o.startswith("store.")])
     reporter = Ending(tmp_path, 0, EPOCHS * STEPS)

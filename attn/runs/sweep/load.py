@@ -198,7 +198,7 @@ def in_one_process(config: TrialConfig) -> bool:
     if isinstance(config, ComposedConfig):
         return False
     second = isinstance(config, SegmentConfig) and config.retrain is not None
-    return config.cluster.workers == 1 and not second
+    return config.cluster.most_workers == 1 and not second
 
 
 def point_overrides(point: Mapping[str, Any]) -> list[str]:
