@@ -78,7 +78,8 @@ class LimitedConfig(uvicorn.Config):
 
     def __init__(self, app: ASGIApp, limits: Limits, **settings: Any) -> None:
         super().__init__(
-            app, http=LimitedProtocol, ws="none", log_level="error", backlog=ACCEPTED_AT_ONCE, **settings
+            app, http=LimitedProtocol, loop="asyncio", ws="none", log_level="error", backlog=ACCEPTED_AT_ONCE,
+            **settings,
         )  # fmt: skip
         self.limits = limits
         self.clients: Counter[str] = Counter()

@@ -31,7 +31,7 @@ SHOWN = 100
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
 """`Retry-After` of a request that came while the service was full, or while its checking process was killed."""
-LATER = ("busy", "queue_full", "planning", "database")
+LATER = ("busy", "queue_full", "planning", "database", "late", "lost")
 
 STATUS = {
     "config": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,6 +39,8 @@ STATUS = {
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "planning": HTTPStatus.SERVICE_UNAVAILABLE,
+    "late": HTTPStatus.SERVICE_UNAVAILABLE,
+    "lost": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage": HTTPStatus.SERVICE_UNAVAILABLE,
     "database": HTTPStatus.SERVICE_UNAVAILABLE,
 }

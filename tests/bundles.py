@@ -27,6 +27,7 @@ def tiny_bundle(
     layer: str = "last",
     config: str = CONFIG,
     classes: tuple[str, ...] = CLASSES,
+    input: InputConfig | None = None,
 ) -> Path:
     """Write one; another seed gives other weights."""
     torch.manual_seed(seed)
@@ -36,7 +37,7 @@ def tiny_bundle(
         model.build(len(classes)).state_dict(),
         model=model,
         classes=classes,
-        input=InputConfig(size=48),
+        input=input or InputConfig(size=48),
         map_kind=map_kind,
         layers=(),
         layer=layer,

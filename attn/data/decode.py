@@ -11,6 +11,7 @@ __all__ = [
     "MAX_PIXELS",
     "PIXEL_LIMIT",
     "Photograph",
+    "decode_photograph",
     "read_image",
     "read_mask",
     "read_photograph",
@@ -19,7 +20,6 @@ __all__ = [
 
 import contextlib
 import io
-import re
 import warnings
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from attn.data.image_headers import has_pnm_header, jpeg_scans
 from attn.data.orientation import ORIENTATIONS, UPRIGHT, apply_orientation, is_in_stored_frame, stored_size
 from attn.data.pixel_budget import PixelBudget
 from attn.files.locations import FileFault, read_bytes
@@ -60,9 +61,6 @@ PIXELS_AT_ONCE = 1 << 22
 """Pixels that are converted at once, so that a large image is not copied several times as a whole."""
 MAX_SCANS, USUAL_SCANS = 64, 16
 """Limits on a JPEG's scans. Each scan decodes the whole image, and a small file can have a thousand of them."""
-PNM_HEADER = 4096
-"""A PPM's header must end within this many bytes; Pillow reads longer comments byte by byte."""
-JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 REDUCE_FROM_PIXELS = 1 << 24
 """Larger images are reduced if a smaller one suffices; 17 million pixels take a quarter of a gigabyte in total."""
 BUDGET = PixelBudget(MAX_PIXELS)
@@ -129,7 +127,19 @@ def read_photograph(
         FileFault: The file is missing, truncated, not an image, too large, has several frames, or has values without a
             fixed range.
     """
-    with _open(location, max_pixels, field=field, min_side=min_side) as opened:
+    data = read_bytes(location, max(MAX_BYTES, 4 * max_pixels))
+    return decode_photograph(data, location, max_pixels, field, min_side=min_side)
+
+
+def decode_photograph(
+    data: bytes, location: str, max_pixels: int = MAX_PIXELS, field: str = FIELD, *, min_side: int | None = None
+) -> Photograph:
+    """As `read_photograph`, of a file's content.
+
+    Args:
+        location: What the messages of errors call the file.
+    """
+    with _open(location, max_pixels, data=data, field=field, min_side=min_side) as opened:
         to_8_bits, (width, height) = _to_8_bits(location, opened.picture), opened.size
         step = max(1, _reduction(opened.size, min_side) // round(width / opened.picture.width))
 
@@ -218,6 +228,7 @@ def _open(
     location: str,
     max_pixels: int,
     *,
+    data: bytes | None = None,
     field: str = FIELD,
     image_frame: tuple[str, tuple[int, int] | None, int] | None = None,
     min_side: int | None = None,
@@ -225,14 +236,15 @@ def _open(
     """Open and decode a picture. All decoder errors, also inside the `with` block, become a `FileFault`.
 
     Args:
+        data: The file's content; None: it is read.
         image_frame: For a mask or map: what it is, and the image's size, if known, and orientation.
         min_side: As in `read_photograph`; decoders that cannot reduce ignore it.
     """
-    data = read_bytes(location, max(MAX_BYTES, 4 * max_pixels))
+    data = read_bytes(location, max(MAX_BYTES, 4 * max_pixels)) if data is None else data
     if not data:
         raise FileFault(location, "is empty")
     try:
-        if data.startswith(b"P") and not _has_pnm_header(data):
+        if data.startswith(b"P") and not has_pnm_header(data):
             raise UnidentifiedImageError
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             size = (picture.height, picture.width)
@@ -278,32 +290,14 @@ def _refuse_large(location: str, picture: Image.Image, max_pixels: int, field: s
         )
 
 
-def _has_pnm_header(data: bytes) -> bool:
-    tokens = re.sub(rb"#[^\r\n]*[\r\n]", b" ", data[:PNM_HEADER]).split(maxsplit=4)
-    fields = tokens[: 3 if data[:2] in (b"P1", b"P4") else 4]
-    return len(fields) >= 3 and not any(token.startswith(b"#") for token in fields)
-
-
 def _refuse_frames(location: str, picture: Image.Image, data: bytes) -> None:
     # Asks only whether there are several: counting reads all of them.
     if getattr(picture, "is_animated", False) and picture.format != "MPO":  # MPO: a camera's JPEG with previews
         raise FileFault(location, "has several frames or pages; save the one that you want as a separate file")
     if picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > USUAL_SCANS:
-        scans = _scans(data)
+        scans = jpeg_scans(data)
         if scans > USUAL_SCANS and scans * picture.width * picture.height > MAX_SCANS * MAX_PIXELS:
             raise FileFault(location, f"is a JPEG with {scans} scans; a dozen are usual: save it again")
-
-
-def _scans(data: bytes) -> int:
-    """Number of scans of a JPEG's first image."""
-    result, at = 0, 2
-    while match := JPEG_MARKER.search(data, at):
-        marker, at = match.group()[1], match.end()
-        if marker == 0xD9:
-            break
-        result += marker == 0xDA
-        at += int.from_bytes(data[at : at + 2], "big")
-    return result
 
 
 def _reduction(size: tuple[int, int], min_side: int | None) -> int:

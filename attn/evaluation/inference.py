@@ -198,9 +198,13 @@ class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
         in_image = _in_image(self._on_input[index], self._geometry, self._grid)
         return normalize_max(in_image, in_place=True)[0].cpu().numpy()
 
-    def in_strips(self, index: int) -> MapInStrips:
-        """The same map, whose rows are computed on access."""
-        return MapInStrips(self._on_input[index], self._geometry, self._grid or self._geometry.image_size)
+    def in_strips(self, index: int, size: tuple[int, int] | None = None) -> MapInStrips:
+        """The same map, whose rows are computed on access.
+
+        Args:
+            size: Another size (h, w) of the map, covering the whole image.
+        """
+        return MapInStrips(self._on_input[index], self._geometry, size or self._grid or self._geometry.image_size)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._on_input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ClassifierPredictor", "mask_of_maps"]
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from attn.data.sample import Record, Sample, collate
 from attn.data.transforms import at_scale, prepare, sufficient_side, to_input
-from attn.evaluation.inference import MapsOnDemand, image_maps, strips
+from attn.evaluation.inference import ImageMaps, MapsOnDemand, image_maps, strips
 from attn.evaluation.refined import at_image
 from attn.maps.dense_crf import OAA_CRF, CrfConfig, check_crf, dense_crf
 from attn.maps.refine import refine_by_class
@@ -22,7 +22,7 @@ from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
 from attn.prediction.config import WITHOUT_CRF, ImagePredictConfig
-from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
+from attn.prediction.predictor import ImagePrediction, MapRows, SizedImage, mask_values
 from attn.training.inputs import check_input
 
 THRESHOLD = 0.3
@@ -62,36 +62,57 @@ class ClassifierPredictor:
         return None if side is None else math.ceil(side * max(1, *self.config.maps.scales))
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
-        config, classes = self.config, self.classes
-        size = size or (image_HW3.shape[0], image_HW3.shape[1])
-        wanted = () if config.classes is None else tuple(sorted(classes.index(name) for name in config.classes))
+        return self.batch([(image_HW3, size)])[0]
+
+    def batch(self, images: Sequence[SizedImage]) -> list[ImagePrediction]:
+        wanted = () if self.config.classes is None else tuple(map(self.classes.index, self.config.classes))
+        samples = [self._sample(position, image, tuple(sorted(wanted))) for position, (image, _) in enumerate(images)]
+        by_shape: dict[torch.Size, list[Sample]] = {}
+        for sample in samples:
+            by_shape.setdefault(sample.image.shape, []).append(sample)
+        results: dict[int, ImagePrediction] = {}
+        for alike in by_shape.values():
+            for sample, result in zip(alike, self._maps(alike), strict=True):
+                image, size = images[sample.index]
+                results[sample.index] = self._prediction(result, image, size or (image.shape[0], image.shape[1]))
+        return [results[position] for position in range(len(images))]
+
+    def _sample(self, position: int, image_HW3: NDArray[np.uint8], wanted: tuple[int, ...]) -> Sample:
         input_3HW, geometry = prepare(self._bundle.input, image_HW3)
-        multi_hot = torch.zeros(len(classes))
+        multi_hot = torch.zeros(len(self.classes))
         multi_hot[list(wanted)] = 1.0
         stride = self._bundle.network.config.output_stride
         scaled = tuple(
             to_input(self._bundle.input, image_HW3, at_scale(geometry, scale, stride))
-            for scale in config.maps.other_scales
+            for scale in self.config.maps.other_scales
         )
         record, exclusive = Record("image", wanted), self._bundle.exclusive
-        sample = Sample(0, record, input_3HW, multi_hot, geometry, exclusive=exclusive, scaled=scaled)
-        (result,) = image_maps(
+        return Sample(position, record, input_3HW, multi_hot, geometry, exclusive=exclusive, scaled=scaled)
+
+    def _maps(self, samples: list[Sample]) -> Iterator[ImageMaps]:
+        config = self.config
+        return image_maps(
             self._network,
-            collate([sample]).to(self._device),
+            collate(samples).to(self._device),
             kind=self._bundle.map_kind,
             layer=self._bundle.layer,
             predicted=config.classes is None,
             probability=PROBABILITY if config.probability is None else config.probability,
-            grid=size if self._refiner is None else self._refiner.store_grid,
+            grid=None if self._refiner is None else self._refiner.store_grid,
             on_demand=self._refiner is None,
             settings=config.maps,
         )
+
+    def _prediction(self, result: ImageMaps, image_HW3: NDArray[np.uint8], size: tuple[int, int]) -> ImagePrediction:
+        config, classes = self.config, self.classes
         assert result.probabilities is not None, "a network gives probabilities for every image"
         of_classes: Mapping[int, NDArray[np.float32]] = result.maps
         if self._refiner is not None and of_classes:
             of_classes = at_image(refine_by_class(self._refiner, image_HW3, of_classes), size)
         maps = (
-            {index: of_classes.in_strips(index) for index in of_classes} if isinstance(of_classes, MapsOnDemand) else {}
+            {index: of_classes.in_strips(index, size) for index in of_classes}
+            if isinstance(of_classes, MapsOnDemand)
+            else {}
         )
         probabilities = result.probabilities.tolist()
         order = sorted(maps, key=lambda index: (-probabilities[index], index))

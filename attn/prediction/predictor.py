@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagePrediction", "MapRows", "Predictor", "mask_values", "open_predictor", "predict_file"]
+__all__ = [
+    "ImagePrediction",
+    "MapRows",
+    "Predictor",
+    "SizedImage",
+    "mask_values",
+    "open_predictor",
+    "predict_file",
+    "predictor_of",
+]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Labels in the text of a prediction."""
+SizedImage = tuple[NDArray[np.uint8], tuple[int, int] | None]
+"""An upright image, uint8 RGB (H, W, 3), and the size (H0, W0) of the original if it is reduced."""
 
 
 class MapRows(Protocol):
@@ -181,6 +192,10 @@ class Predictor(Protocol):
             image_HW3: uint8 RGB.
             size: Size (H0, W0) of the original image, if `image_HW3` is reduced.
         """
+        ...
+
+    def batch(self, images: Sequence[SizedImage]) -> list[ImagePrediction]:
+        """Predict several images, in order; the network gets together those whose inputs have one size."""
         ...
 
 

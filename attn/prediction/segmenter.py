@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SegmenterPredictor"]
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from attn.evaluation.inference import evaluating, strips
 from attn.maps.dense_crf import SEC_CRF, check_crf, dense_crf
 from attn.models.device import choose_device
 from attn.prediction.config import WITHOUT_CRF, ImagePredictConfig
-from attn.prediction.predictor import ImagePrediction
+from attn.prediction.predictor import ImagePrediction, SizedImage
 from attn.segmentation.bundle import Segmenter
-from attn.segmentation.predict import ImageScores, score_image
+from attn.segmentation.predict import ImageScores, score_images
 
 
 class SegmenterPredictor:
@@ -50,9 +51,15 @@ class SegmenterPredictor:
         return None if self._crf else self._segmenter.inference.sufficient_side(self._segmenter.input)
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
-        segmenter, classes, wanted = self._segmenter, self.classes, self.config.classes
+        return self.batch([(image_HW3, size)])[0]
+
+    def batch(self, images: Sequence[SizedImage]) -> list[ImagePrediction]:
         with evaluating(self._network):
-            scores = score_image(self._network, image_HW3, segmenter.input, segmenter.inference, size)
+            scores = score_images(self._network, images, self._segmenter.input, self._segmenter.inference)
+        return [self._prediction(each, image) for each, (image, _) in zip(scores, images, strict=True)]
+
+    def _prediction(self, scores: ImageScores, image_HW3: NDArray[np.uint8]) -> ImagePrediction:
+        classes, wanted = self.classes, self.config.classes
         labels = None if wanted is None else tuple(classes.index(name) for name in wanted)
         probs = _Probabilities(scores, labels)
         mask, highest = np.empty(scores.size, np.uint8), np.zeros(len(classes), np.float32)

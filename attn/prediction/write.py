@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["best_guess", "panel_of", "removed_text", "write_prediction"]
+__all__ = ["best_guess", "map_png", "panel_of", "removed_text", "write_prediction"]
 
 import json
 import math
@@ -52,13 +52,14 @@ def write_prediction(predicted: ImagePrediction, location: str, folder: str) -> 
     write_bytes(join(folder, "panel.png"), panel_of(predicted).png())
     write_bytes(join(folder, "mask.png"), encode_mask(predicted.mask))
     for name in predicted.maps:
-        write_bytes(join(folder, _map_file(predicted, name)), _map_png(predicted.maps[name]))
+        write_bytes(join(folder, _map_file(predicted, name)), map_png(predicted.maps[name]))
     data = {"image": location, "folder": folder, **predicted.to_json(), "files": files}
     write_bytes(join(folder, "prediction.json"), json.dumps(data, indent=1, allow_nan=False).encode())
     return data
 
 
-def _map_png(values: MapRows) -> bytes:
+def map_png(values: MapRows) -> bytes:
+    """A map as a grey PNG: 255 for 1."""
     pixels = np.empty(values.shape, np.uint8)
     for rows in strips((pixels.shape[0], pixels.shape[1])):
         pixels[rows] = np.rint(np.clip(values[rows], 0, 1) * 255)

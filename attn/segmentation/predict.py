@@ -5,7 +5,15 @@ Shapes: C channels, of which 0 is the background, H0×W0 image, H×W input.
 
 from __future__ import annotations
 
-__all__ = ["ImageScores", "SegmentInferenceConfig", "Prediction", "predict", "probabilities", "score_image"]
+__all__ = [
+    "ImageScores",
+    "SegmentInferenceConfig",
+    "Prediction",
+    "predict",
+    "probabilities",
+    "score_image",
+    "score_images",
+]
 
 import math
 from collections import deque
@@ -28,6 +36,9 @@ from attn.maps.dense_crf import SEC_CRF, CrfConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, Refined, refine_mask
 from attn.segmentation.grid import upsample_scores
 from attn.segmentation.networks import SegmentationNetwork
+
+AT_ONCE = 1 << 22
+"""Pixels of the inputs that go through a network together; an input that has more goes alone."""
 
 Mask = NDArray[np.uint8]
 
@@ -143,7 +154,6 @@ class ImageScores:
         return mask
 
 
-@torch.no_grad()
 def score_image(
     network: SegmentationNetwork,
     image_HW3: NDArray[np.uint8],
@@ -156,18 +166,50 @@ def score_image(
     Args:
         size: (H0, W0) of the image, where the pixels given are a reduced one's.
     """
-    here = (image_HW3.shape[0], image_HW3.shape[1])
-    size, device = size or here, next(network.parameters()).device
-    views: list[tuple[Tensor, tuple[int, int]]] = []
+    return score_images(network, [(image_HW3, size)], input, config)[0]
+
+
+@torch.no_grad()
+def score_images(
+    network: SegmentationNetwork,
+    images: Sequence[tuple[NDArray[np.uint8], tuple[int, int] | None]],
+    input: InputConfig,
+    config: SegmentInferenceConfig,
+) -> list[ImageScores]:
+    """Run a network on images, in evaluation mode; inputs of one size go through it together, as far as memory allows.
+
+    Args:
+        images: As `score_image` takes them: pixels and size.
+    """
+    heres = [(image.shape[0], image.shape[1]) for image, _ in images]
+    sizes = [size or here for here, (_, size) in zip(heres, images, strict=True)]
+    views: list[list[tuple[Tensor, tuple[int, int]]]] = [[] for _ in images]
     for scale in config.scales:
-        geometry = Geometry.whole(here, _input_size(size, input, config, scale, network))
-        image = to_input(input, image_HW3, geometry).to(device)
-        mirrored = torch.stack([image, image.flip(-1)]) if config.flip else image[None]
-        scores = network(mirrored.contiguous(memory_format=torch.channels_last)).logits.float()
-        if config.flip:
-            scores = torch.stack([scores[0], scores[1].flip(-1)])
-        views.append((scores, geometry.size))
-    return ImageScores(tuple(views), size)
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for position, size in enumerate(sizes):
+            by_size.setdefault(_input_size(size, input, config, scale, network), []).append(position)
+        for (height, width), positions in by_size.items():
+            at_once = max(1, AT_ONCE // (height * width))
+            for first in range(0, len(positions), at_once):
+                some = positions[first : first + at_once]
+                inputs: list[Tensor] = []
+                for position in some:
+                    geometry = Geometry.whole(heres[position], (height, width))
+                    inputs.append(to_input(input, images[position][0], geometry))
+                for position, scores in zip(some, _scores(network, torch.stack(inputs), config.flip), strict=True):
+                    views[position].append((scores, (height, width)))
+    return [ImageScores(tuple(of_image), size) for of_image, size in zip(views, sizes, strict=True)]
+
+
+def _scores(network: SegmentationNetwork, images_B3HW: Tensor, flip: bool) -> Sequence[Tensor]:
+    """The scores (1 or 2, C, h, w) of each image and, with `flip`, of its mirror image, mirrored back."""
+    images = images_B3HW.to(next(network.parameters()).device)
+    both = torch.cat([images, images.flip(-1)]) if flip else images
+    scores = network(both.contiguous(memory_format=torch.channels_last)).logits.float()
+    if not flip:
+        return scores.split(1)
+    plain, mirrored = scores.chunk(2)
+    return torch.stack([plain, mirrored.flip(-1)], 1).unbind()
 
 
 def probabilities(

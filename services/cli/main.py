@@ -13,6 +13,7 @@ from attn import __version__
 from attn.proxies import bypass_proxies_for_loopback
 from services.cli import (
     compare,
+    deploy,
     doctor,
     explain,
     export,
@@ -96,6 +97,7 @@ app.command()(inspect.validate)
 app.command()(explain.explain)
 app.command()(doctor.doctor)
 app.command(cls=RootCommand)(serve.serve)
+app.command()(deploy.deploy)
 app.command()(jobs.submit)
 app.command(cls=RootCommand)(jobs.status)
 app.command(cls=RootCommand)(jobs.logs)

@@ -5,7 +5,7 @@ Every field that is not listed is refused, as the strict validation of an API se
 
 from __future__ import annotations
 
-__all__ = ["RAY_CLUSTER", "RAY_JOB"]
+__all__ = ["RAY_CLUSTER", "RAY_JOB", "RAY_SERVICE"]
 
 from typing import Any
 
@@ -134,4 +134,15 @@ RAY_JOB = _object(
     ttlSecondsAfterFinished=COUNT,
     shutdownAfterJobFinishes=FLAG,
     suspend=FLAG,
+)
+RAY_SERVICE = _object(
+    "serveConfigV2 rayClusterConfig",
+    serveConfigV2=TEXT,
+    rayClusterConfig=RAY_CLUSTER,
+    rayClusterDeletionDelaySeconds=COUNT,
+    serviceUnhealthySecondThreshold=COUNT,
+    deploymentUnhealthySecondThreshold=COUNT,
+    serveService=ANY,
+    upgradeStrategy=ANY,
+    excludeHeadPodFromServeSvc=FLAG,
 )

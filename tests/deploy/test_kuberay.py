@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ import pytest
 import ray
 import yaml
 
+from attn.errors import ConfigError
 from tests.deploy.dockerfile import instructions
-from tests.deploy.kuberay_schema import RAY_CLUSTER, RAY_JOB
+from tests.deploy.kuberay_schema import RAY_CLUSTER, RAY_JOB, RAY_SERVICE
 
-FILES = {"raycluster": ("RayCluster", RAY_CLUSTER), "rayjob": ("RayJob", RAY_JOB)}
+FILES = {
+    "raycluster": ("RayCluster", RAY_CLUSTER),
+    "rayjob": ("RayJob", RAY_JOB),
+    "rayservice": ("RayService", RAY_SERVICE),
+}
 
 
 def read(repository: Path, name: str) -> dict[str, Any]:
@@ -23,7 +29,8 @@ def read(repository: Path, name: str) -> dict[str, Any]:
 
 
 def cluster_of(resource: dict[str, Any]) -> dict[str, Any]:
-    return resource["spec"].get("rayClusterSpec", resource["spec"])
+    spec = resource["spec"]
+    return spec.get("rayClusterSpec") or spec.get("rayClusterConfig") or spec
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -100,6 +107,30 @@ def test_a_job_goes_on_after_its_cluster_was_lost(repository: Path) -> None:
     assert {"--run-id", "--or-resume"} <= set(train)
     workers = next(int(word.partition("=")[2]) for word in train if word.startswith("cluster.workers="))
     assert workers == sum(group["replicas"] for group in cluster_of({"spec": spec})["workerGroupSpecs"])
+
+
+def test_the_prediction_service_is_one_that_serve_builds(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    resource = read(repository, "rayservice")
+    config = ServeDeploySchema.model_validate(yaml.safe_load(resource["spec"]["serveConfigV2"]))
+    (given,) = config.applications
+    module, _, name = given.import_path.partition(":")
+    build = getattr(importlib.import_module(module), name)
+    with pytest.raises(ConfigError, match="ATTN_SERVICE_TOKENS"):
+        build(given.args)
+    monkeypatch.setenv("ATTN_SERVICE_TOKENS", '{"a token of a test": "read"}')
+    application = build(given.args)
+    assert application._bound_deployment.name == "front"
+    with pytest.raises(ConfigError, match="did you mean max_replicas"):
+        build(given.args | {"max_replica": 4})
+    cluster = cluster_of(resource)
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert "ATTN_SERVICE_TOKENS" in {variable["name"] for variable in container["env"]}
+        if group is not cluster["headGroupSpec"]:
+            cores = float(container["resources"]["limits"]["cpu"])
+            assert given.args["cpus"] + given.args["front_cpus"] * given.args["fronts"] <= cores
 
 
 def test_the_image_has_what_kuberays_probes_call(repository: Path) -> None:

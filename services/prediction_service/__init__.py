@@ -1,0 +1,1 @@
+"""The prediction service: a trained model that answers over HTTP, on Ray Serve."""
