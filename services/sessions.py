@@ -14,9 +14,9 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from services.forms import read_form
 
@@ -73,11 +73,9 @@ class Sessions:
 
     def read(self, headers: Headers) -> Session | None:
         """The session of a request's cookie; None without a valid one."""
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers))
-        except CookieError:
-            return None
-        match = COOKIE.fullmatch(morsel.value) if morsel is not None else None
+        # Unlike the standard library's parser, it goes on after a cookie that it cannot read: other services of this
+        # host, on other ports, set cookies of their own, which browsers send to all of them.
+        match = COOKIE.fullmatch(cookie_parser(headers.get("cookie", "")).get(cookie_name(headers), ""))
         if match is None:
             return None
         signed, signature = match[1], match[2]

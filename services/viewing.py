@@ -36,7 +36,7 @@ def view(target: str, root: str, port: int) -> None:
     """
     stores: dict[str, str] = {}
     if _is_store(target):
-        stores[STORE], page = open_store(target).uri, f"/view/stores/{STORE}"
+        stores[STORE], page = open_store(target).uri, f"/view/maps/{STORE}"
     else:
         folder = RunFolder.of(target, root)
         if not folder.exists() and "/" in target and transfer.exists(target):

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["map_routes"]
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -23,7 +24,7 @@ READ = "services.pages.read_maps:"
 PAGE = 24
 KNOWN_SECONDS = 10.0
 PHOTO_SECONDS, MAP_SECONDS = 600, 86_400
-"""How long browsers keep an image, and a map, whose version never changes."""
+"""How long browsers keep an image, and a map, whose store and version never change."""
 PARTS = ("truth", "saliency", "cue", "mask")
 
 ClassIndex = Annotated[int, Query(alias="class", ge=0, lt=2**31)]
@@ -46,11 +47,14 @@ class _Maps:
             HTTPException: There are none.
         """
         if name in self.site.stores:
-            return [Collection(self.site.stores[name])]
+            reading = partial(self.call, f"{READ}collection_at", self.site.stores[name])
+        else:
+            reading = partial(self.call, f"{READ}collections_of", self.site.root, name)
         known = self._collections.get(name)
         if known is None or time.monotonic() - known[0] > KNOWN_SECONDS:
-            await run_in_threadpool(self.site.folder, name)
-            known = time.monotonic(), await self.call(f"{READ}collections_of", self.site.root, name)
+            if name not in self.site.stores:
+                await run_in_threadpool(self.site.folder, name)
+            known = time.monotonic(), await reading()
             self._collections[name] = known
         if not known[1]:
             raise HTTPException(404, f"run {name!r} has no map store")
@@ -102,6 +106,7 @@ def map_routes(site: Site, catalog: RunCatalog, call: Call) -> APIRouter:
             name=name,
             store=store,
             collections=[one.uri for one in collections],
+            identity=_short(collection),
             index=index,
             class_index=class_index,
             version=version,
@@ -137,8 +142,9 @@ def map_routes(site: Site, catalog: RunCatalog, call: Call) -> APIRouter:
         at = ids.index(id) if id in ids else None
         second: dict[str, Any] | None = None
         if other:
-            beside = await maps.index(await maps.collection(other, other_store))
-            second = {"name": other, "store": other_store, "versions": beside.versions}
+            there = await maps.collection(other, other_store)
+            beside = await maps.index(there)
+            second = {"name": other, "store": other_store, "versions": beside.versions, "identity": _short(there)}
         return await run_in_threadpool(
             site.render,
             request,
@@ -146,6 +152,7 @@ def map_routes(site: Site, catalog: RunCatalog, call: Call) -> APIRouter:
             name=name,
             store=store,
             index=index,
+            identity=_short(collection),
             view=view,
             class_index=class_index,
             version=version,
@@ -159,12 +166,19 @@ def map_routes(site: Site, catalog: RunCatalog, call: Call) -> APIRouter:
 
     @router.get("/view/maps/{name}/map")
     async def one_map(
-        request: Request, name: str, id: str, class_index: ClassIndex, version: VersionNumber = 0, store: Place = 0
+        request: Request,
+        name: str,
+        id: str,
+        class_index: ClassIndex,
+        version: VersionNumber = 0,
+        store: Place = 0,
+        of: str = "",
     ) -> Response:
         collection = await maps.collection(name, store)
         known = _version(await maps.index(collection), version)
         data = await read_or_404(call(f"{READ}map_png", collection, known, id, class_index))
-        return cached(request, data, "image/png", seconds=MAP_SECONDS if known == version else 0)
+        fixed = known == version and of == _short(collection)  # else another run or store may come to lie here
+        return cached(request, data, "image/png", seconds=MAP_SECONDS if fixed else 0)
 
     @router.get("/view/maps/{name}/photo")
     async def photo(
@@ -181,6 +195,11 @@ def map_routes(site: Site, catalog: RunCatalog, call: Call) -> APIRouter:
         return cached(request, data, "image/png", seconds=PHOTO_SECONDS)
 
     return router
+
+
+def _short(collection: Collection) -> str:
+    """What tells stores apart in addresses: browsers keep a map under its address."""
+    return collection.identity[:12]
 
 
 def _version(index: MapIndex, version: int) -> int:

@@ -6,7 +6,7 @@ Shapes: H×W image, h×w grid of the store.
 
 from __future__ import annotations
 
-__all__ = ["collections_of", "describe", "image_view", "map_png", "part_png", "photo", "rank"]
+__all__ = ["collection_at", "collections_of", "describe", "image_view", "map_png", "part_png", "photo", "rank"]
 
 import contextlib
 import functools
@@ -54,6 +54,11 @@ def collections_of(root: str, run_id: str) -> list[Collection]:
     return [
         Collection(uri, _identity(uri), _run_of(uri), tuple(cues), tuple(masks)) for uri in stores_of_run(run_id, root)
     ]
+
+
+def collection_at(uri: str) -> list[Collection]:
+    """The store at a location."""
+    return [Collection(uri, _identity(uri))]
 
 
 def describe(collection: Collection) -> MapIndex:

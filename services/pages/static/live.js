@@ -34,18 +34,30 @@ export async function refresh(address = location.href) {
 
 const followed = document.querySelector("[data-events]");
 if (followed !== null) {
-  const events = new EventSource(followed.dataset.events);
+  let events = null;
   let waits = false;
-  events.addEventListener("change", async () => {
+  const change = async () => {
     if (waits) return;
     waits = true;
     try {
-      if (!document.hidden) await refresh();
+      await refresh();
     } finally {
       waits = false;
     }
+  };
+  // A hidden page follows nothing: a browser has few connections to one host, and many pages may be open.
+  const follow = () => {
+    events?.close();
+    events = null;
+    if (document.hidden) return;
+    events = new EventSource(followed.dataset.events);
+    events.addEventListener("change", change);
+  };
+  follow();
+  document.addEventListener("visibilitychange", () => {
+    follow();
+    if (!document.hidden) refresh();
   });
-  document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 
 for (const form of document.querySelectorAll("form[data-filter]")) {

@@ -37,6 +37,15 @@ def test_the_cookie_is_for_this_service_alone_and_has_no_token(browse: Browse) -
     assert not [token for token in TOKENS if token in cookie]
 
 
+@pytest.mark.parametrize("others", ['theme={"a":1}; ', "a b=c; ", 'x="; ', "=; ;; "])
+def test_cookies_of_other_services_of_the_host_do_no_harm(browse: Browse, others: str) -> None:
+    browser = browse("read")
+    own = f"attn-80={browser.cookies['attn-80']}"
+    browser.cookies.clear()
+    for cookies in (f"{others}{own}", f"{own}; {others}"):
+        assert "first" in browser.get("/", headers={"Cookie": cookies}).text
+
+
 def test_a_wrong_token_and_a_form_of_another_site_log_nobody_in(browse: Browse) -> None:
     browser, token = browse(), next(iter(TOKENS))
     for given, origin in (("wrong", ORIGIN), ("", ORIGIN), (token, "http://attacker.example"), (token, "null")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import time
@@ -70,11 +71,15 @@ def label_of(source: Any, index: int) -> int:
 def test_a_map_is_sent_as_it_is_stored(browser: Browser, run: Path, source: Any) -> None:
     record, label = source.records[1], label_of(source, 1)
     query = {"id": record.image_id, "class": label}
+    page = html.unescape(browser.get("/view/maps/first/image", params=query).text)
+    of = {"of": re.findall(r"/view/maps/first/map[^\"]*&of=(\w{12})\"", page)[0]}
     for version in (1, 2):
-        answer = browser.get("/view/maps/first/map", params={**query, "version": version})
+        answer = browser.get("/view/maps/first/map", params={**query, **of, "version": version})
         expected = store.open(str(run / "store")).at(version)[record.image_id][label]
         assert np.array_equal(picture(answer), expected)
-        assert "max-age=86400" in answer.headers["cache-control"], "a version never changes"
+        assert "max-age=86400" in answer.headers["cache-control"], "a version of a store never changes"
+        other = browser.get("/view/maps/first/map", params={**query, "of": "0" * 12, "version": version})
+        assert "no-cache" in other.headers["cache-control"], "another store lay at this address before"
     newest = browser.get("/view/maps/first/map", params=query)
     assert newest.content == answer.content
     assert "no-cache" in newest.headers["cache-control"]
