@@ -38,6 +38,8 @@ SHARED = {"root": (*TRAINING, "maps", "evaluation"), "tracking": (*TRAINING, "ma
     ("data", "seed", "cluster"), TRAINING
 )
 """Fields above the sections, and the sections that take their values from them unless they set their own."""
+REGISTERED = ("register_as", "alias")
+"""Fields of the shared `tracking` that are of the segmentation network alone."""
 
 
 class PipelineConfig(ComposedConfig):
@@ -313,10 +315,16 @@ def _derived(whole: Document, layers: Sequence[Document], section: str, fields: 
 
 
 def _shared(document: Document, section: str) -> Document:
-    """The fields above the sections that this section has too."""
+    """The fields above the sections that this section has too.
+
+    A pipeline stands for its segmentation network, so that no other section has the name that it registers.
+    """
     values = {
         field: document.values[field] for field in SHARED if section in SHARED[field] and field in document.values
     }
+    tracking = values.get("tracking")
+    if section != "segment" and isinstance(tracking, dict):
+        values["tracking"] = {name: value for name, value in tracking.items() if name not in REGISTERED}
     return Document(
         values, {path: location for path, location in document.locations.items() if path and path[0] in values}
     )

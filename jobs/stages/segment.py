@@ -33,4 +33,6 @@ class SegmentStage:
         if context.config.from_classifier:
             weights = context.outputs.classifier.model
             changes["model"] = config.model.model_copy(update={"weights": weights})
+        if config.retrain is not None:  # the second round's network is the one that the pipeline stands for
+            changes["tracking"] = config.tracking.model_copy(update={"register_as": None, "alias": None})
         return train_stage(config.model_copy(update=changes), folder, context)
