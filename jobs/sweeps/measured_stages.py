@@ -245,4 +245,5 @@ def _learning_from(config: TrainConfig, maps: MapsOutputs | TrainOutputs) -> Tra
 
 
 def _untracked(tracking: TrackingConfig) -> TrackingConfig:
-    return tracking.model_copy(update={"enabled": False})
+    """Without a record, and without the fields that need one: no notice says that these have no effect."""
+    return tracking.model_copy(update={"enabled": False, "register_as": None, "alias": None})

@@ -100,3 +100,12 @@ def test_a_stage_that_cannot_be_measured_is_named(tmp_path: Path, monkeypatch: p
     assert list(estimate.parts) == ["start of Ray", "train", "segment", "evaluation"]
     assert "; maps is not measured: there is no map to write; cues is not measured" in estimate.source
     assert estimate.seconds == pytest.approx(sum(estimate.parts.values()))
+
+
+@pytest.mark.usefixtures("given_costs")
+def test_nothing_is_said_about_what_the_measurement_switches_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{name}.register_as=masks" for name in ("tracking", "maps.tracking", "evaluation.tracking")]
+    measured_pipeline(config(tmp_path, "tracking.enabled=true", *names), (10.0, 1.0))
+    assert "no effect" not in "".join(capsys.readouterr())
