@@ -21,7 +21,8 @@ class ImagePredictConfig(Config):
     """Choices of a prediction.
 
     Attributes:
-        classes: Classes to make maps and masks of, whatever their probability; by default the predicted classes.
+        classes: Classes to make labels, maps and masks of, whatever their probability, and no others; by default the
+            predicted classes.
         probability: Classifiers only: classes with a higher probability are predicted.
         threshold: Classifiers only: a pixel is background where no map exceeds this share of its maximum; elsewhere it
             is assigned to the class of the largest map.

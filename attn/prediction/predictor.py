@@ -63,7 +63,7 @@ class ImagePrediction:
         classes: Names of all classes.
         probabilities: Probability by class. Classifiers: that the image shows the class; segmentation networks: the
             highest of all pixels.
-        labels: The predicted or requested classes, most probable first.
+        labels: The predicted classes, or, with `ImagePredictConfig.classes`, exactly those; most probable first.
         maps: float32 (H0, W0) in [0, 1] by class, for each label: a classifier's attention map, divided by its own
             maximum; a segmentation network's probabilities.
         mask: uint8 (H0, W0): 0 background, else the class's number from `mask_values`.
@@ -98,7 +98,8 @@ class ImagePrediction:
                 _check_classes([name], self.classes)
             labels = ", ".join(self.labels[:30]) or "none"
             fault = f"there is no map of {name!r}, which is not among the image's labels ({labels})"
-            raise ConfigError([Fault("classes", fault, f"ask for it: ImagePredictConfig(classes=[{name!r}])")])
+            wanted = list(dict.fromkeys([*self.labels[:30], name]))
+            raise ConfigError([Fault("classes", fault, f"ask for it: ImagePredictConfig(classes={wanted!r})")])
         return self.maps[name][slice(0, self.mask.shape[0])]
 
     def mask_of(self, name: str) -> NDArray[np.bool_]:

@@ -45,11 +45,13 @@ def open_model(model: str, lookup: ModelPlaces, load: Callable[[str | Path, str]
         WeightsError: There is no such model, or it is damaged.
     """
     with scratch_folder() as scratch:
+        bundle: B | None = None
         try:
             bundle = _load(model, lookup.root, scratch, load)
         except WeightsError:
             if not is_registered_name(model):
                 raise
+        if bundle is None:  # outside of `except`, so that a fault of the registered model is not chained to the other
             bundle = load(fetch_model(lookup.tracking, lookup.root, model, scratch), lookup.root)
         yield bundle
 

@@ -126,6 +126,22 @@ def test_a_registered_model(root: Path) -> None:
             assert attn.open_model(name, **where).predict(IMAGE).probabilities == expected
         with pytest.raises(WeightsError, match="other"):
             attn.open_model("named@other", **where)
+    with pytest.raises(ConfigError, match="no class 'boatt'") as raised:
+        attn.open_model("named/1", root=str(root), config=ImagePredictConfig(classes=("boatt",)))
+    assert raised.value.__context__ is None, "the folder that a registered model is first looked for in is no fault"
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_labels_are_the_predicted_classes_or_exactly_those_asked_for(root: Path, name: str) -> None:
+    low = ImagePredictConfig() if name == "second" else ImagePredictConfig(probability=1e-6)
+    found = attn.open_model(name, root=str(root), config=low).predict(IMAGE)
+    asked = next(one for one in CLASSES if found.labels != (one,))
+    only = attn.open_model(name, root=str(root), config=ImagePredictConfig(classes=(asked,))).predict(IMAGE)
+    assert (only.labels, set(only.maps)) == ((asked,), {asked})
+    other = next(one for one in CLASSES if one != asked)
+    with pytest.raises(ConfigError) as raised:
+        only.map(other)
+    assert f"ask for it: ImagePredictConfig(classes=['{asked}', '{other}'])" in str(raised.value), "keeps the label"
 
 
 @pytest.mark.parametrize(
