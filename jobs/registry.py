@@ -4,12 +4,14 @@ from __future__ import annotations
 
 __all__ = ["export", "get", "ls", "promote", "show"]
 
+import contextlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from attn import progress
 from attn.config.document import read_document
@@ -68,12 +70,32 @@ class FetchedModel(JsonResult):
 
 
 @dataclass(frozen=True)
+class ClassChange(JsonResult):
+    """How the classes of a version differ from those of the version before.
+
+    Attributes:
+        new, missing: Classes that only the version has, and that only the one before has.
+        reordered: Whether both have the same classes in another order.
+    """
+
+    new: list[str]
+    missing: list[str]
+    reordered: bool
+
+    @classmethod
+    def of(cls, before: Sequence[str], after: Sequence[str]) -> Self:
+        new, missing = [one for one in after if one not in before], [one for one in before if one not in after]
+        return cls(new, missing, reordered=not new and not missing and list(before) != list(after))
+
+
+@dataclass(frozen=True)
 class Promotion(JsonResult):
     """An alias that was moved.
 
     Attributes:
         before: The version that had it.
         scores: Of both versions; None if no version had it.
+        classes: Of both versions; None if no version had it, or the classes of one cannot be read.
     """
 
     name: str
@@ -81,6 +103,7 @@ class Promotion(JsonResult):
     alias: str
     before: int | None
     scores: ScoreComparison | None
+    classes: ClassChange | None = None
 
     def to_json(self) -> dict[str, Any]:
         plain = super().to_json()
@@ -160,7 +183,7 @@ def get(name: str, lookup: ModelLookup, to: str | None = None) -> FetchedModel:
 
 
 def promote(name: str, alias: str, lookup: ModelLookup) -> Promotion:
-    """Move an alias to a version, and compare its scores with those of the version that had the alias.
+    """Move an alias to a version, and compare its scores and classes with those of the version that had the alias.
 
     Raises:
         ConfigError: MLflow takes no such alias.
@@ -169,10 +192,16 @@ def promote(name: str, alias: str, lookup: ModelLookup) -> Promotion:
     if fault := fault_of_alias(alias):
         raise ConfigError([Fault("ALIAS", fault, "for example champion")])
     with progress.reading("the registry"):
-        model, before = open_registry(lookup).promote(name, alias)
-    if before is None:
-        return Promotion(model.name, model.version, alias, None, None)
-    return Promotion(model.name, model.version, alias, before.version, compare_scores(before.scores, model.scores))
+        registry = open_registry(lookup)
+        model, before = registry.promote(name, alias)
+        if before is None:
+            return Promotion(model.name, model.version, alias, None, None)
+        classes: ClassChange | None = None
+        with contextlib.suppress(WeightsError):  # the alias has moved; a damaged version can be promoted away from
+            former, present = (registry.read_texts(one)[0]["classes"] for one in (before, model))
+            classes = ClassChange.of(former, present)
+    scores = compare_scores(before.scores, model.scores)
+    return Promotion(model.name, model.version, alias, before.version, scores, classes)
 
 
 def export(model: str, lookup: ModelLookup, *, form: str, to: str) -> ExportedModel:

@@ -136,6 +136,11 @@ def promote(
         console.print(f"{data['name']}@{data['alias']} is version {data['version']}{before}", markup=False)
         if data["before"] is not None:
             names = (f"{data['name']}/{data['before']}", f"{data['name']}/{data['version']}")
+            for line in _class_lines(data["classes"], names):
+                console.print(line, markup=False)
+            if not data["compared"] and not data["not_compared"]:
+                words = f"not compared: neither {names[0]} nor {names[1]} has scores: `attn evaluate"
+                console.print(f"{words} {names[1]} tracking.enabled=true` takes them", markup=False)
             print_pairs(console, data, names, "`attn evaluate {} tracking.enabled=true` takes it")
 
     return Result(data, show_it)
@@ -193,6 +198,20 @@ def print_pairs(
         reasons.setdefault(why, []).append(one["name"])
     for why, scores in reasons.items():
         console.print(f"not compared: {', '.join(scores)}: {why}", markup=False)
+
+
+def _class_lines(change: dict[str, Any] | None, names: tuple[str, str]) -> list[str]:
+    """How the classes of two versions differ, or that it is not known; nothing if they are the same."""
+    from attn.data.classes import first_names
+
+    before, after = names
+    if change is None:
+        return [f"classes not compared: those of {before} or {after} cannot be read"]
+    if change["reordered"]:
+        return [f"{after} has the classes of {before} in another order: their indices and mask values differ"]
+    parts = [f"new: {first_names(change['new'])}"] if change["new"] else []
+    parts += [f"missing: {first_names(change['missing'])}"] if change["missing"] else []
+    return [f"{after} has other classes than {before}: {'; '.join(parts)}"] if parts else []
 
 
 def _best(scores: list[dict[str, Any]]) -> str:

@@ -76,7 +76,7 @@ def test_a_result_keeps_its_keys(result: type[JsonResult], keys: str) -> None:
     [
         (EndedRun(run_id="r", folder="f", state=RunState.of({"id": "r", "kind": "maps", "state": "done"})),
          "run_id folder id kind state"),
-        (Promotion("gain", 2, "champion", None, None), "name version alias before compared not_compared"),
+        (Promotion("gain", 2, "champion", None, None), "name version alias before classes compared not_compared"),
         (ExportedModel("m", Exported("m.onnx", "onnx", (), (), (), {}, [])),
          "model file format outputs dynamic inputs differences notes"),
     ],

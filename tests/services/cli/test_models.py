@@ -122,6 +122,26 @@ def test_promote_compares_scores_of_one_protocol_only(registry: Path, attn: Attn
     assert out.splitlines() == ["tiny@next is version 2"], "it was that version before"
 
 
+def test_promote_says_how_the_classes_change(registry: Path, attn: Attn) -> None:
+    """Versions of another name: of other classes, of these in another order, and without scores."""
+    tracking = TrackingConfig(register_as="other")
+    for number, classes in enumerate((CLASSES, (CLASSES[1], "cow"), ("cow", CLASSES[1])), start=1):
+        run_id = create_run(tracking, str(registry), f"other-{number}", Run())
+        bundle = tiny_bundle(registry.parent / f"other-{number}", seed=number + 7, classes=classes)
+        assert log_model(tracking, str(registry), run_id, bundle) == f"models:/other/{number}"
+    attn("models", "promote", "other/1", "best", f"root={registry}")
+    out = attn("models", "promote", "other/2", "best", f"root={registry}").out.splitlines()
+    assert out[0] == "other@best is version 2 (before: version 1)"
+    text = " ".join(out)
+    assert f"other/2 has other classes than other/1: new: cow; missing: {CLASSES[0]}, {CLASSES[2]}" in text
+    assert "neither other/1 nor other/2 has scores: `attn evaluate other/2 tracking.enabled=true` takes them" in text
+    result = attn("models", "promote", "other/3", "best", f"root={registry}", "--json")
+    assert result.json["classes"] == {"new": [], "missing": [], "reordered": True}
+    out = attn("models", "promote", "other/2", "best", f"root={registry}").out
+    assert "other/2 has the classes of other/3 in another order" in out
+    assert "classes" not in attn("models", "promote", "other/2", "best", f"root={registry}").out, "it had it"
+
+
 def test_promote_says_which_version_alone_has_a_score(registry: Path, attn: Attn) -> None:
     """Version 2 has `mean_ap` of a split that version 1 was never scored on, and a score of its own."""
     tracking = TrackingConfig()
