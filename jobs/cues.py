@@ -152,7 +152,7 @@ def run(
         for name, picture in pictures.items():
             folder.write(name, picture.png())
         quality = report.quality.figures() if report.quality else {}
-        live.outputs |= {"cues": cue_fields(report), "metrics": quality}
+        live.outputs |= {"cues": cue_fields(report), "metrics": quality, "notes": report.notes()}
         with warned("the cues could not be recorded", TrackingError):
             record_cues(live.tracker, report)
             for name, picture in pictures.items():

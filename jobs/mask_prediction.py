@@ -158,10 +158,13 @@ class PredictedMasks:
         notes = [f"{without} of {self.images} images have no mask and do not count"] if without else []
         if self.masked and not self.matrices["miou"].any():
             notes.append("the images' own masks are void throughout: there is nothing to score against")
+        of, classes = (
+            ("every mask of the images that count", "their classes") if without else ("every mask", "the classes")
+        )
         if only_background(self.matrices["miou"]):
-            notes.append("every mask is background throughout: the network has learnt none of the classes")
+            notes.append(f"{of} is background throughout: the network finds none of {classes}")
         elif any(only_background(matrix) for matrix in self.matrices.values()):
-            notes.append("every mask is background throughout after the CRF, which removes all classes")
+            notes.append(f"{of} is background throughout after the CRF, which removes all classes there")
         return notes
 
 

@@ -49,10 +49,12 @@ class PipelineResult(ComposedResult):
         model: The segmentation network.
         masks: Folder of the masks; None where they were not kept.
         cues: Where saliency and threshold of the cues are from, in words, by name.
+        notes: What to know of the scores, such as images that do not count.
     """
 
     masks: str | None
     cues: dict[str, str]
+    notes: list[str]
     stages: dict[str, StageState]
     tracking_run: str | None
     seconds: float
@@ -109,14 +111,16 @@ def run(
             pipeline.run(stages)
         scores = _scores(pipeline.outputs)
         live.tracker.log_metrics(scores, 0)
-        live.outputs |= {"scores": scores, "metrics": scores, "cues": pipeline.outputs.cues.origin()}
+        cues, notes = pipeline.outputs.cues.origin(), _notes(pipeline.outputs)
+        live.outputs |= {"scores": scores, "metrics": scores, "cues": cues, "notes": notes}
     return PipelineResult(
         run_id=folder.run_id,
         folder=folder.uri,
         scores=scores,
         model=pipeline.outputs.segmenter.model,
         masks=pipeline.outputs.evaluation.masks,
-        cues=pipeline.outputs.cues.origin(),
+        cues=cues,
+        notes=notes,
         stages=pipeline.states,
         tracking_run=live.tracking_run,
         seconds=round(time.monotonic() - clock, 1),
@@ -265,6 +269,10 @@ def _claimed(folder: RunFolder) -> RunState | None:
 
 def _scores(outputs: PipelineOutputs) -> dict[str, float]:
     return outputs.evaluation.scores | {f"cue_{name}": value for name, value in outputs.cues.quality.items()}
+
+
+def _notes(outputs: PipelineOutputs) -> list[str]:
+    return [f"cues: {note}" for note in outputs.cues.notes] + [f"masks: {note}" for note in outputs.evaluation.notes]
 
 
 def _moved(text: str, folder: RunFolder) -> bool:

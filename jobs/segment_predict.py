@@ -159,7 +159,7 @@ def run(
         metrics = {name: score.value for name, score in scores.items()}
         _write(folder, predicted, scores, source.classes)
         archive = _archive(folder) if voc_submission else None
-        live.outputs["metrics"] = metrics
+        live.outputs |= {"metrics": metrics, "notes": predicted.notes()}
         with warned("the scores could not be recorded", TrackingError):
             live.tracker.log_metrics(metrics, 0)
             live.tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})

@@ -78,6 +78,11 @@ class CueReport:
         """Scores against the masks; None if no mask has a pixel with a cue."""
         return None if self.matrix is None or not self.matrix[:, :-1].any() else CueQuality.of(self.matrix)
 
+    def notes(self) -> list[str]:
+        """Which images the scores are not of."""
+        without = self.images - self.masked
+        return [f"{without} of {self.images} images have no mask and do not count"] if self.quality and without else []
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: everything that the cues depend on, and how good they are."""
         quality = self.quality

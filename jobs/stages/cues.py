@@ -49,4 +49,5 @@ class CuesStage:
             quality={} if quality is None else quality.figures(),
             saliency=result.report.saliency,
             threshold=threshold_words(result.report.threshold),
+            notes=tuple(result.report.notes()),
         )

@@ -34,4 +34,5 @@ class EvaluationStage:
             scores_digest=scores_digest(file),
             protocols=result.protocols,
             images=result.images,
+            notes=tuple(result.notes),
         )

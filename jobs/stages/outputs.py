@@ -147,6 +147,7 @@ class CuesOutputs(StageOutputs):
         quality: Against the masks; empty where there are none.
         saliency, threshold: Origin of the saliency, and how the threshold of the maps was chosen, in words; None in
             records of earlier versions.
+        notes: What to know of the quality; empty in records of earlier versions.
     """
 
     cues: str
@@ -155,13 +156,14 @@ class CuesOutputs(StageOutputs):
     quality: dict[str, float]
     saliency: str | None = None
     threshold: str | None = None
+    notes: tuple[str, ...] = ()
 
     def is_intact(self) -> bool:
         return cues_digest(self.cues) == self.cues_digest and len(list_below(self.cues)) >= self.files
 
     def summary(self) -> str:
         quality = _shares(self.quality) or "no masks to hold the cues against"
-        return "; ".join([quality, *(f"{name} {words}" for name, words in self.origin().items())])
+        return "; ".join([quality, *self.notes, *(f"{name} {words}" for name, words in self.origin().items())])
 
     def origin(self) -> dict[str, str]:
         """Where saliency and threshold are from, in words, by name; empty of earlier versions."""
@@ -175,6 +177,7 @@ class EvaluationOutputs(StageOutputs):
     Attributes:
         masks: Folder of the masks; None where they were not kept.
         protocols: Hash of each score's protocol.
+        notes: What to know of the scores; empty in records of earlier versions.
     """
 
     scores_file: str
@@ -183,12 +186,13 @@ class EvaluationOutputs(StageOutputs):
     scores_digest: str = Field(validation_alias="scored", serialization_alias="scored")
     protocols: dict[str, str]
     images: int
+    notes: tuple[str, ...] = ()
 
     def is_intact(self) -> bool:
         return scores_digest(self.scores_file) == self.scores_digest
 
     def summary(self) -> str:
-        return _shares(self.scores) or "no masks to score against"
+        return "; ".join([_shares(self.scores) or "no masks to score against", *self.notes])
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ def _pipeline(console: Console, result: PipelineResult) -> None:
     rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds)), ("model", result.model or "-")]
     rows += [("masks", result.masks)] if result.masks else []
     rows += [(f"cues' {name}", words) for name, words in result.cues.items()]
+    rows += [("note", note) for note in result.notes]
     print_rows(console, [*rows, _next(result.folder)])
 
 

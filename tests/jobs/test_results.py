@@ -50,7 +50,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     ),
     (CuesResult, "run_id folder report score sheet best grid grid_csv grid_picture tracking_run seconds"),
     (CompareResult, "run_id folder picture images tracking_run overlap"),
-    (PipelineResult, "run_id folder scores model masks cues stages tracking_run seconds"),
+    (PipelineResult, "run_id folder scores model masks cues notes stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
     (Row, "number state values objective epoch seconds model error tracking_run cause"),
     (PredictResult, "model task weights maps folder predicted images failed summary seconds"),

@@ -43,7 +43,7 @@ STAGES = {
 }
 PIPELINE = PipelineResult(
     run_id="p", folder="/elsewhere/p", scores={"miou": 0.5, "cue_miou": 0.25}, model="/elsewhere/p-segment/model",
-    masks=None, stages=STAGES, cues={}, tracking_run=None, seconds=7300.0,
+    masks=None, stages=STAGES, cues={}, notes=["masks: 1 of 3 images"], tracking_run=None, seconds=7300.0,
 )  # fmt: skip
 MAPS = MapsResult(
     run_id="m", folder="runs/m", model="a", images=30, maps=40, predictions="runs/m/predictions.parquet",
@@ -96,7 +96,7 @@ SWEEP = SweepResult(
         ),
         (replace(TRAINED, cues={"miou": 0.25, "masked": 16}), ["cues         mIoU 25.0 % of 16 images with masks"]),
         (replace(TRAINED, cues={"miou": 0.25, "masked": 1}), ["mIoU 25.0 % of 1 image with masks"]),
-        (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "attn show /elsewhere/p"]),
+        (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "note   masks: 1 of 3 images"]),
         (MAPS, ["40 of 30 images", "runs/m/png", "1 image could not be read", "attn show m"]),
         (CUES, ["best: foreground=0.3 background=0.06, 25.0 %", "runs/c/cues/sheet.png", "attn show c"]),
         (MASKS, ["62.5", "87.5", "runs/k/masks", "attn show k"]),
