@@ -17,9 +17,9 @@ from typing import Any
 from attn import progress
 from attn.data.source import map_in_threads
 from attn.errors import DataError
-from attn.files.locations import FileFault, join, list_files, read_bytes
+from attn.files.locations import FileFault, join, list_files, list_folders, read_bytes
 from attn.files.spreadsheet import csv_rows
-from attn.files.transfer import remove_folder, write_bytes, write_in_pieces
+from attn.files.transfer import exists, remove_folder, write_bytes, write_in_pieces
 from attn.models.bundle import Bundle
 from attn.prediction import ImagePredictConfig, Predictor, predict_file, write_prediction
 from attn.prediction.images import RESULT, ImageFile
@@ -139,7 +139,8 @@ def predict_images(
         _Chunk(number, range(start, min(start + CHUNK, len(named))), tuple(named[start : start + CHUNK]))
         for number, start in enumerate(starts)
     ]
-    done = {int(posixpath.splitext(name)[0]) for name in list_files(parts)}
+    written = {int(posixpath.splitext(name)[0]) for name in list_files(parts)}
+    done = {number for number in written if number < len(chunks) and _is_whole(out, parts, chunks[number])}
     before = sum(len(chunks[number].positions) for number in done)
     if before:
         progress.say(
@@ -157,8 +158,18 @@ def predict_images(
         for _ in pool.run(todo, lambda count: reported.update(before + count)):
             pass
     result = _joined(parts, len(chunks), join(out, SUMMARY), [join(out, name) for name in images])
-    remove_folder(join(out, PARTS))
+    remove_folder(parts)
+    if not list_folders(join(out, PARTS)):  # else another command predicts into the same folder
+        remove_folder(join(out, PARTS))
     return result
+
+
+def _is_whole(out: str, parts: str, chunk: _Chunk) -> bool:
+    """Whether the results that a part lists are there; somebody may have removed them."""
+    rows = json.loads(read_bytes(_part(parts, chunk.number)))
+    at = COLUMNS.index("problem")
+    names = [name for (name, _), row in zip(chunk.images, rows, strict=True) if row[at] is None]
+    return all(map_in_threads(lambda name: exists(join(out, name, RESULT)), names))
 
 
 def _joined(parts: str, chunks: int, summary: str, folders: Sequence[str]) -> PredictedImages:

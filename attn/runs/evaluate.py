@@ -76,4 +76,9 @@ class EvaluateStoreConfig(ModelLookup):
                 "evaluation.faithfulness asks a classifier about changed images, and a map store has none: score the "
                 "trained model, or leave it out"
             )
+        if self.evaluation.crops != "one":
+            raise ValueError(
+                "evaluation.crops asks a classifier about parts of images, and a map store has none: score the trained "
+                "model, or leave it out"
+            )
         return self

@@ -170,7 +170,7 @@ class _Actors(Generic[J, T, R]):
         self._actor: Any = ray.remote(_Actor)
         self._working: dict[Any, _Process] = {}  # by the reference to what is waited for
         self._idle: list[_Process] = []
-        self._looked, self._deaths_at_start = float("-inf"), 0
+        self._looked, self._deaths_at_start, self._wanted = float("-inf"), 0, 1
         self._without_process = time.monotonic()
 
     def run(self, items: Sequence[T], report: Report) -> Iterator[R]:
@@ -246,7 +246,8 @@ class _Actors(Generic[J, T, R]):
         self._looked = float("-inf")
         if not process.opened:
             self._deaths_at_start += 1
-            _check_deaths(self._deaths_at_start, death)
+            # A machine that is lost takes all of its processes along, which says nothing of the others.
+            _check_deaths(self._deaths_at_start - self._wanted + 1, death)
         idle, self._idle = self._idle, []
         for other in idle:  # it may have died with the same machine
             self._open(other)
@@ -260,6 +261,7 @@ class _Actors(Generic[J, T, R]):
         gpus = 1 if self._use_gpus and _has_gpus() else 0
         most = min(items, self._most)
         wanted = min(most, max(1, places(cluster_capacity().machines_for(most, gpus), self._cores, gpus)))
+        self._wanted = wanted
         options = {"num_cpus": self._cores, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
         for _ in range(wanted - len(there)):
             self._open(_Process(self._actor.options(**options).remote(*self._arguments)))

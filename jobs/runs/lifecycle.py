@@ -179,7 +179,8 @@ def continue_run(
     if others:
         check_ended(folder, state)
     with _lived(config, folder, state.tracking_run, state.seconds or 0.0) as run:
-        if others and state.state == "running":
+        by_this = all(getattr(state, name) == value for name, value in process_fields().items())  # a sweep's trial
+        if others and state.state == "running" and not by_this:
             note_end(folder, f"{process_text(state)} ended without a word", WorkersLostError.code)
         marks = {
             "state": "running",

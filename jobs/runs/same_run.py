@@ -42,8 +42,11 @@ def changed_fields(config: Config, there: Mapping[str, Any]) -> list[str]:
 
 
 def as_before(values: dict[str, Any]) -> dict[str, Any]:
-    """A config's plain values, with the defaults of an earlier version where these lead to the same result."""
-    result = dict(values)
+    """A config's plain values, with the defaults of an earlier version where these lead to the same result.
+
+    Sections lie below others, too: a second round of a training has a `training` of its own.
+    """
+    result = {name: as_before(value) if isinstance(value, dict) else value for name, value in values.items()}
     for section, field, default in (*EARLIER_DEFAULTS, PATIENCE):
         fields = result.get(section)
         if isinstance(fields, dict) and field in fields and (fields[field] == "auto" or field == PATIENCE[1]):

@@ -35,6 +35,7 @@ class PlainScores:
     def variant(self, protocol: Protocol) -> str:
         """Words for what a score differs in from the plain one, for its name; empty of a plain score."""
         words = [f"data-{protocol.fingerprint[:8]}"] if self.other_data else []
+        words += [f"crops-{protocol.crops}"] if protocol.crops not in (None, "one") else []
         if protocol.scored != "classifier":
             words += _refinements(protocol)
             if protocol.scales != self.scales:

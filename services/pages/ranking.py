@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ["Ranking", "Rankings"]
 
 import asyncio
+import logging
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -12,7 +14,10 @@ from attn.errors import AttnError
 from services.pages.map_view import THRESHOLDS, Collection, Ranked
 from services.pages.workers import Call
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 24
+AGAIN_SECONDS = 10.0
 KEPT = 64
 RANK = "services.pages.read_maps:rank"
 Key = tuple[Collection, int, int]
@@ -24,12 +29,13 @@ class Ranking:
 
     Attributes:
         whole: How many images the class has.
-        error: Why it ended before all were ranked.
+        error: Why it ended before all were ranked; `again` is when it may be tried again, by the monotonic clock.
     """
 
     whole: int
     images: list[Ranked] = field(default_factory=list[Ranked])
     error: str = ""
+    again: float = 0.0
     task: asyncio.Task[None] | None = None
 
     @property
@@ -61,7 +67,9 @@ class Rankings:
         key = collection, version, class_index
         ranking = self._known.setdefault(key, Ranking(whole))
         self._known.move_to_end(key)
-        if ranking.task is None:
+        ended = ranking.task is not None and ranking.task.done()
+        if ranking.task is None or (ended and len(ranking.images) < whole and time.monotonic() > ranking.again):
+            ranking.whole, ranking.error = whole, ""
             ranking.task = asyncio.create_task(self._continue(key, ranking))
         while len(self._known) > KEPT:
             task = self._known.popitem(last=False)[1].task
@@ -74,5 +82,10 @@ class Rankings:
             async with self._turn:
                 try:
                     ranking.images += await self._call(RANK, *key, len(ranking.images), AT_ONCE)
-                except AttnError as error:
-                    ranking.error = str(error)
+                except Exception as error:  # a damaged picture may raise anything
+                    if not isinstance(error, AttnError):
+                        log.exception("images of a class cannot be ranked")
+                    ranking.error = (
+                        str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: see the log"
+                    )
+                    ranking.again = time.monotonic() + AGAIN_SECONDS

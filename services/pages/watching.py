@@ -9,12 +9,14 @@ from __future__ import annotations
 __all__ = ["Watching"]
 
 import asyncio
-import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass, field
 
 from fastapi.responses import StreamingResponse
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 SHARE = 0.05
@@ -43,7 +45,7 @@ class Watching:
 
         Args:
             name: The same name stands for the same `version`.
-            version: Reads a text that changes with the thing; called in a thread. An empty text ends the stream.
+            version: Reads a text that changes with the thing; called in a thread. While it fails, nothing is new.
             known: The version that the browser shows.
         """
         return StreamingResponse(self._stream(name, version, known), media_type="text/event-stream", headers=HEADERS)
@@ -74,10 +76,13 @@ class Watching:
     async def _follow(self, topic: _Topic, version: Callable[[], str]) -> None:
         while True:
             begun = time.monotonic()
-            with contextlib.suppress(OSError):
+            try:
                 new = await asyncio.to_thread(version)
-                if new != topic.version:
-                    topic.version = new
-                    changed, topic.changed = topic.changed, asyncio.Event()
-                    changed.set()
+            except Exception as error:  # of the table, the disk, or what lies there: the next look may succeed
+                log.debug("cannot look for changes: %s", error)
+                new = topic.version
+            if new != topic.version:
+                topic.version = new
+                changed, topic.changed = topic.changed, asyncio.Event()
+                changed.set()
             await asyncio.sleep(max(POLL_SECONDS, (time.monotonic() - begun) / SHARE))

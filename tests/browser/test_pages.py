@@ -53,11 +53,19 @@ def test_a_run_is_followed_to_its_end(visit: Visit, supervisor: Supervisor) -> N
     (folder / "metrics.jsonl").write_text(LINES)
     expect(page.locator(".chart")).to_have_count(2)
     (folder / "run.json").write_text(
-        json.dumps({**json.loads((folder / "run.json").read_text()), "epoch": 3, "state": "done"})
+        json.dumps(
+            {
+                **json.loads((folder / "run.json").read_text()),
+                "epoch": 3,
+                "state": "done",
+                "metrics": {"val/mean_ap": 0.5},
+            }
+        )
     )
     supervisor.table.end(job, "done")
     expect(page.locator("#state")).to_have_text("done")
     expect(page.get_by_text("3/3 epochs")).to_be_visible()
+    expect(page.locator("#scores")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(runs.locator("tr", has_text="long").locator(".state")).to_have_text("done")
 
@@ -92,7 +100,7 @@ def test_sliders_change_what_is_seen(visit: Visit) -> None:
     assert pixels(page) == bare
     slide(page, "Threshold", "0.3")
     slide(page, "Version", "0")
-    page.wait_for_function("document.querySelector('#first').dataset.ready.includes('version=1')")
+    page.locator("#first[data-ready*='version=1']").wait_for()
     assert pixels(page) == LAST + bare[3:]
 
 
@@ -104,7 +112,7 @@ def test_one_cursor_is_over_both_runs(visit: Visit) -> None:
     page.locator("#second[data-ready]").wait_for()
     page.locator("#first[data-ready]").wait_for()
     slide(page, "Version", "0")
-    page.wait_for_function("document.querySelector('#first').dataset.ready.includes('version=1')")
+    page.locator("#first[data-ready*='version=1']").wait_for()
     box = page.locator("#first").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.5 * box["height"])

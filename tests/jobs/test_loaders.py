@@ -11,10 +11,10 @@ import torch
 
 from attn.data.shared_memory import MIB
 from attn.errors import DataError
-from attn.runs.recipes import load_config
+from attn.runs.recipes import load_any_config, load_config
 from attn.training.train_config import TrainConfig
 from attn.training.world import World
-from jobs.runs.same_run import changed_fields
+from jobs.runs.same_run import as_before, changed_fields
 from jobs.training.worker import with_loaders
 
 
@@ -74,6 +74,12 @@ def test_a_run_of_before_is_the_same_run_under_the_defaults_of_now() -> None:
     assert changed_fields(config, before) == []
     before["training"]["deterministic"] = False
     assert changed_fields(config, before) == ["training.deterministic"]
+
+
+def test_a_second_round_of_before_is_the_same_one_under_the_defaults_of_now() -> None:
+    values = load_any_config("dsrg_voc_paper", []).model_dump(mode="json")
+    assert values["retrain"]["training"]["deterministic"] == "auto"
+    assert as_before(values)["retrain"]["training"]["deterministic"] is True
 
 
 @pytest.mark.parametrize(("given", "on"), [("auto", {"cpu"}), ("true", {"cpu", "cuda"}), ("false", set[str]())])

@@ -23,6 +23,7 @@ from attn.tracking import NullTracker
 from jobs import compare, pipeline
 from jobs import resume as resuming
 from jobs.runs import lifecycle
+from jobs.runs.claim import process_fields
 from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of, continue_run
 from jobs.runs.listing import entry_of
 from jobs.runs.run_folder import RunFolder
@@ -131,6 +132,20 @@ def test_the_time_of_a_run_is_that_of_all_its_attempts(tmp_path: Path, ends: lis
     with begin_or_continue("toy", toy, folder, recorded=toy):
         pass
     assert 300 <= (entry_of(folder, folder.state()).seconds or 0) < 330
+
+
+def test_only_another_process_can_have_ended_without_a_word(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
+    """A trial of a sweep goes on with its run in the process that has begun it."""
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    folder.begin(kind="toy", state="running", **process_fields())
+    with continue_run(toy, folder):
+        pass
+    assert folder.state().attempt_ends is None
+    folder.update(state="running", **process_fields() | {"process": "an earlier one"})
+    with continue_run(toy, folder):
+        pass
+    (end,) = folder.state().attempt_ends or []
+    assert end["cause"] == "lost"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_a_score_taken_another_way_replaces_no_plain_one(tmp_path: Path) -> None
         ({"scales": (0.5, 1.0), "flip": True}, "scales-0.5-1_flip"),
         ({"layer": "layer3", "map_kind": "channel"}, "channel_layer-layer3"),
         ({"scored": "classifier", "scales": (0.5, 1.0)}, ""),
+        ({"scored": "classifier", "crops": "ten"}, "crops-ten"),
     ],
 )
 def test_the_name_of_another_way(fields: dict[str, Any], expected: str) -> None:

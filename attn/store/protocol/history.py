@@ -38,6 +38,9 @@ class NoHeadError(DamagedError):
         super().__init__(message)
         self.max_readable = max_readable
 
+    def __reduce__(self) -> tuple[type[NoHeadError], tuple[str, int]]:  # exceptions are pickled with one argument
+        return NoHeadError, (str(self), self.max_readable)
+
 
 def newest_version(backend: Backend, run: str, known: Mapping[int, Manifest] = MappingProxyType({})) -> Manifest:
     """The newest version of a run's newest session; before its first commit, the version that it continues.

@@ -1,21 +1,48 @@
 // Keeps a page as it is on the server: follows its events, filters without loading it anew, and replaces what differs.
 
 const parts = (page) => page.querySelectorAll("[data-live][id]");
+const withSelf = (part, selector) => [part, ...part.querySelectorAll("*")].filter((one) => one.matches(selector));
+
+// Puts a section that has come to be where it is on the page.
+function insert(part) {
+  for (let one = part.previousElementSibling; one !== null; one = one.previousElementSibling) {
+    const shown = one.id === "" ? null : document.getElementById(one.id);
+    if (shown !== null) return shown.after(document.adoptNode(part));
+  }
+  for (let one = part.nextElementSibling; one !== null; one = one.nextElementSibling) {
+    const shown = one.id === "" ? null : document.getElementById(one.id);
+    if (shown !== null) return shown.before(document.adoptNode(part));
+  }
+}
+
+function focusedIn(part) {
+  const focused = document.activeElement;
+  if (!part.contains(focused)) return "";
+  if (focused.id !== "") return `#${CSS.escape(focused.id)}`;
+  const address = focused.getAttribute("href");
+  return address === null ? "" : `[href="${CSS.escape(address)}"]`;
+}
 
 function replace(page) {
+  for (const part of [...parts(document)]) {
+    if (part.matches("section") && page.getElementById(part.id) === null) part.remove();
+  }
+  for (const part of [...page.querySelectorAll("section[id]")]) {
+    if (document.getElementById(part.id) === null) insert(part);
+  }
   for (const part of parts(page)) {
     const shown = document.getElementById(part.id);
     if (shown === null || shown.isEqualNode(part)) continue;
-    const focused = shown.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = focusedIn(shown);
     const open = [...shown.querySelectorAll("details[open][id]")].map((one) => one.id);
-    const scrolled = [...shown.querySelectorAll("[data-scroll][id]")].map((one) => [one.id, one.scrollTop, atEnd(one)]);
+    const scrolled = withSelf(shown, "[data-scroll][id]").map((one) => [one.id, one.scrollTop, atEnd(one)]);
     shown.replaceWith(document.adoptNode(part));
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     for (const [id, top, end] of scrolled) {
       const box = document.getElementById(id);
       if (box !== null) box.scrollTop = end ? box.scrollHeight : top;
     }
-    if (focused !== "") document.getElementById(focused)?.focus({ preventScroll: true });
+    if (focused !== "") withSelf(part, focused)[0]?.focus({ preventScroll: true });
   }
   document.dispatchEvent(new CustomEvent("refreshed", { detail: page }));
 }
@@ -35,14 +62,19 @@ export async function refresh(address = location.href) {
 const followed = document.querySelector("[data-events]");
 if (followed !== null) {
   let events = null;
-  let waits = false;
+  let loading = false;
+  let again = false;
   const change = async () => {
-    if (waits) return;
-    waits = true;
+    again = true;
+    if (loading) return;
+    loading = true;
     try {
-      await refresh();
+      while (again) {
+        again = false;
+        await refresh();
+      }
     } finally {
-      waits = false;
+      loading = false;
     }
   };
   // A hidden page follows nothing: a browser has few connections to one host, and many pages may be open.
@@ -52,11 +84,16 @@ if (followed !== null) {
     if (document.hidden) return;
     events = new EventSource(followed.dataset.events);
     events.addEventListener("change", change);
+    events.addEventListener("error", () => {
+      if (events?.readyState !== EventSource.CLOSED) return; // else the browser connects again by itself
+      events = null;
+      setTimeout(() => change().catch(() => {}).finally(follow), 5000); // the log-in has expired, or the service was away
+    });
   };
   follow();
   document.addEventListener("visibilitychange", () => {
     follow();
-    if (!document.hidden) refresh();
+    if (!document.hidden) change();
   });
 }
 

@@ -73,16 +73,36 @@ if (box !== null) {
   });
 }
 
-const slider = document.getElementById("epoch");
-if (slider !== null) {
+function bindSlider() {
+  const slider = document.getElementById("epoch");
+  if (slider === null || slider.dataset.bound === "yes") return;
+  slider.dataset.bound = "yes";
   const section = document.getElementById("previews");
-  const epochs = JSON.parse(section.dataset.epochs);
-  const show = () => {
-    const epoch = epochs[Number(slider.value)];
+  slider.addEventListener("input", () => {
+    const epoch = JSON.parse(section.dataset.epochs)[Number(slider.value)];
     slider.nextElementSibling.textContent = epoch;
     for (const figure of section.querySelectorAll("[data-preview]")) {
       figure.querySelector("img").src = `${figure.dataset.preview}${String(epoch).padStart(4, "0")}.png`;
     }
-  };
-  slider.addEventListener("input", show);
+  });
 }
+
+// Epochs that have come to be are added to the slider; who looks at the newest goes on to the next.
+function extend(page) {
+  const [shown, fresh] = [document, page].map((one) => one.getElementById("previews"));
+  if (shown === null || fresh === null || shown.dataset.epochs === fresh.dataset.epochs) return;
+  const slider = shown.querySelector("#epoch");
+  const newest = slider.value === slider.max;
+  shown.dataset.epochs = fresh.dataset.epochs;
+  slider.max = JSON.parse(fresh.dataset.epochs).length - 1;
+  slider.disabled = slider.max === "0";
+  if (!newest) return;
+  slider.value = slider.max;
+  slider.dispatchEvent(new Event("input"));
+}
+
+bindSlider();
+document.addEventListener("refreshed", (event) => {
+  bindSlider();
+  extend(event.detail);
+});

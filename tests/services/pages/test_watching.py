@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
+from attn.errors import RunError
 from services.pages import watching
 from services.pages.watching import Watching
 
@@ -14,13 +16,15 @@ from services.pages.watching import Watching
 class Thing:
     """Something with a version, which counts how often it was read."""
 
+    kind: type[Exception]
+
     def __init__(self) -> None:
-        self.version, self.reads, self.fault = "a", 0, False
+        self.version, self.reads, self.fault, self.kind = "a", 0, False, OSError
 
     def read(self) -> str:
         self.reads += 1
         if self.fault:
-            raise OSError("away")
+            raise self.kind("away")
         return self.version
 
 
@@ -55,9 +59,11 @@ def test_followers_hear_of_a_change_once_and_share_the_reading() -> None:
     assert asyncio.run(follow()) < 50
 
 
-def test_a_follower_that_shows_an_old_version_hears_of_it_and_a_fault_ends_nothing() -> None:
+@pytest.mark.parametrize("kind", [OSError, RunError, SQLAlchemyError])
+def test_a_follower_that_shows_an_old_version_hears_of_it_and_a_fault_ends_nothing(kind: type[Exception]) -> None:
     async def follow() -> None:
         thing = Thing()
+        thing.kind = kind
         stream = Watching().events("t", thing.read, "older").body_iterator
         assert (await pieces(stream, 2))[1] == "event: change\ndata: a\n\n"
         thing.fault = True
