@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from attn.config.base import FieldError, Variant
@@ -83,11 +83,27 @@ def how_to_write(name: str, fault: Mapping[str, Any], section: type[BaseModel] |
             members = sorted(section.members)
             chosen = given if given in members else "..."
             return f"write {name}.{section.tag}={chosen}; one of {', '.join(members)}"
-        return f"write {name}.{_example(section)}; its fields are {', '.join(section.model_fields)}"
+        example = _with_value(section, given) or _example(section)
+        return f"write {name}.{example}; its fields are {', '.join(section.model_fields)}"
     if fault["type"] in LIST and isinstance(given, str | int | float):
         items = [one.strip() for one in given.split(",")] if isinstance(given, str) else [json.dumps(given)]
         written = f"[{', '.join(items)}]"
         return f"write {name}={written}" if name and len(written) <= SHOWN else "write [A, B, ...]"
+    return ""
+
+
+def _with_value(section: type[BaseModel], given: object) -> str:
+    """The first field of numbers with the number that was given, if it takes that: `images=8`; else empty."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return ""
+    for name, info in section.model_fields.items():
+        if not (info.annotation is int or info.annotation is float):
+            continue
+        try:
+            section.__pydantic_validator__.validate_assignment(section.model_construct(), name, given)
+        except ValidationError:
+            return ""
+        return f"{name}={json.dumps(given)}"
     return ""
 
 

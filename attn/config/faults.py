@@ -153,7 +153,12 @@ def location_of(document: Document, path: Path, message: str) -> str:
         for one, place in document.locations.items()
         if place.startswith(OVERRIDE) and one[: len(path)] == path
     }
-    said = [place for place, value in inside.items() if isinstance(value, str) and _names(message, value)]
+    # A message may quote a value without the prefix of its family: `timm has no network 'resnet51'`.
+    said = [
+        place
+        for place, value in inside.items()
+        if isinstance(value, str) and (_names(message, value) or _names(message, value.rpartition("/")[2]))
+    ]
     overrides = [place for place in own if place.startswith(OVERRIDE)] or said
     if not overrides and where.startswith(RECIPE_PREFIX):
         return ", ".join(inside) if inside else next((o for o in own if not o.startswith(RECIPE_PREFIX)), where)

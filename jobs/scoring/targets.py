@@ -126,7 +126,7 @@ class ModelTarget:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"layer": layer})})
         bundle.network.expose(layer)
         source = _source(config)
-        check_classes(bundle.classes, source.classes)
+        check_classes(bundle.classes, source.classes, what=f"the model {name}")
         check_input(bundle.network, config.input, config.maps)
         return cls(name, bundle, config, source)
 

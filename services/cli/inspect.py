@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     """Check a config and print it with all its fields."""
     from attn.config.resolve import dump_config
-    from attn.runs.config_notices import config_notices
+    from attn.errors import ConfigError
+    from attn.runs.config_notices import config_notices, missing_files
     from attn.runs.recipes import load_any_run
     from attn.runs.sweep.load import LoadedSweep
     from attn.training.inputs import check_inputs
@@ -37,9 +38,11 @@ def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
         config = loaded
         check_inputs(config)
     tell_notices(config_notices(loaded))
+    stopping = missing_files(loaded)
     return Result(
-        {"valid": True, "config": config.model_dump(mode="json")},
+        {"valid": not stopping, "config": config.model_dump(mode="json")},
         lambda console: console.print(dump_config(config), end="", markup=False),
+        status=ConfigError.exit_status if stopping else 0,
     )
 
 

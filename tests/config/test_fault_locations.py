@@ -26,7 +26,7 @@ class Network(Config):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.name != "vgg16":
-            raise ValueError(f"there is no architecture {self.name!r}")
+            raise ValueError(f"there is no architecture {self.name.removeprefix('hub/')!r}")
         if self.depth * self.width > 4:
             raise ValueError("it has too many parameters")
         return self
@@ -81,6 +81,8 @@ def faults(*overrides: str, own: str = "") -> list[str]:
         (("batch=7",), "shards: 3", "override 'batch=7': batch=7 is no multiple of shards=3"),
         (("data.source=table",), "", "override 'data.source=table': data.file is missing"),
         ((), "size: 3\nnetwork: {name: vgg}", "my.yaml:2: network: there is no architecture 'vgg'"),
+        (("network.name=hub/vgg",), "network: {name: vgg16}", "override 'network.name=hub/vgg': network: there is no"),
+        (("network.depth=1",), "network: {name: hub/vgg}", "my.yaml:1: network: there is no architecture 'vgg'"),
         (("network.depth=1",), "network: {name: vgg}", "my.yaml:1: network: there is no architecture 'vgg'"),
     ],
 )  # fmt: skip

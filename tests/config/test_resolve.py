@@ -121,6 +121,8 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
         ("", ("steps=true",),
          "steps = true gives one value to a section that has fields of its own (write steps.lr=0.1; its fields are lr, "
          "flip, name)"),
+        ("", ("steps=2",), "(write steps.lr=2; its fields are lr, flip, name)"),
+        ("", ("steps=-2",), "(write steps.lr=0.1; its fields are lr, flip, name)"),
         ("", ("data=folder",), "(write data.source=folder; one of folder, scenes)"),
         ("", ("data=[1]",), "(write data.source=...; one of folder, scenes)"),
         (TEXT, ("data.objects=3,4",), 'data.objects = "3,4" should be a list (write data.objects=[3, 4])'),

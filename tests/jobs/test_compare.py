@@ -24,15 +24,15 @@ from services.cli.main import app
 CLASSES = ScenesConfig().classes[:3]
 
 
-def save(folder: Path, seed: int, count: int = 9) -> None:
+def save(folder: Path, seed: int, count: int = 9, classes: tuple[str, ...] = CLASSES) -> None:
     torch.manual_seed(seed)
     model = ModelConfig(name="tiny", weights=None)
-    data = f"data: {{source: scenes, count: {count}, size: 48, objects: [2, 2], classes: [{', '.join(CLASSES)}]}}"
+    data = f"data: {{source: scenes, count: {count}, size: 48, objects: [2, 2], classes: [{', '.join(classes)}]}}"
     save_bundle(
         folder,
-        model.build(3).state_dict(),
+        model.build(len(classes)).state_dict(),
         model=model,
-        classes=CLASSES,
+        classes=classes,
         input=InputConfig(size=48),
         map_kind="grad_cam",
         layers=(),
@@ -52,6 +52,13 @@ def root(tmp_path: Path) -> Path:
         save(tmp_path / name / "model", seed)
     save(tmp_path / "other" / "model", 2, count=5)
     return tmp_path
+
+
+def test_a_model_of_other_classes_is_named(root: Path) -> None:
+    save(root / "narrow" / "model", 3, classes=CLASSES[:2])
+    given = [f"root={root}", f"data.classes=[{', '.join(CLASSES)}]"]
+    with pytest.raises(DataError, match=rf"^the model narrow has 2 classes, .*the model narrow lacks {CLASSES[2]}\."):
+        compare.load({"A": "first", "B": "narrow"}, given)
 
 
 def test_one_row_a_model_on_the_same_images(root: Path) -> None:

@@ -40,6 +40,13 @@ def test_what_validate_prints_is_a_config_again(attn: Any, tmp_path: Path) -> No
     assert attn("validate", str(file)).out == printed
 
 
+def test_validate_fails_where_the_run_would_stop_at_its_start(attn: Any, tmp_path: Path) -> None:
+    done = attn("validate", "scenes_gain", f"model.weights={tmp_path}/gone.pt", "--json")
+    assert (done.status, done.json["valid"], done.json["config"]["seed"]) == (2, False, 0)
+    assert done.err.startswith("notice: model.weights: ")
+    assert "the run would stop at its start" in done.err
+
+
 def test_all_faults_are_told_at_once(attn: Any) -> None:
     done = attn("validate", "scenes_gain", "seed=-1", "training.epoch=3", "--json")
     assert done.status == 2
