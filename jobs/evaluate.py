@@ -21,7 +21,7 @@ from attn.evaluation.compute import MAPS_OFF
 from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import Evaluation
-from attn.evaluation.score import Score
+from attn.evaluation.score import Protocol, Score
 from attn.evaluation.thresholds import separates, threshold_lines, threshold_of
 from attn.files.spreadsheet import csv_table
 from attn.pictures.curve import score_curves
@@ -33,6 +33,7 @@ from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.tracking import DataUsed, Tracker
 from attn.wording import counted
+from jobs.runs.about import maps_words, method_words, target_name
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import DEFAULT_ROOT, RunFolder, new_run_id
@@ -130,7 +131,7 @@ def score(
         "evaluate", config, folder, recorded=config, work=work, data=data, tags=tags, shown=("panels",)
     ) as live:
         evaluation, panels = _evaluate(target, address)
-        _write(folder, evaluation, panels, described)
+        _write(folder, evaluation, panels, described, _subject(target))
         live.outputs["metrics"] = evaluation.metrics()
         with warned("the scores could not be recorded", TrackingError):
             _record(live.tracker, folder, evaluation)
@@ -231,7 +232,23 @@ def _evaluate(target: EvaluationTarget, address: str | None) -> tuple[Evaluation
     return target.evaluate(_Draw(source, positions), take=panels.append, address=address), panels
 
 
-def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], described: dict[str, Any]) -> None:
+def _subject(target: EvaluationTarget) -> str:
+    """The model's name with its method, or the store's name."""
+    name = target_name(target.name)
+    method = method_words(target.bundle.info) if isinstance(target, ModelTarget) else None
+    return f"{name} ({method})" if method else name
+
+
+def _title(subject: str, protocol: Protocol) -> str:
+    """What a plot is of, in two lines: the model or store; the data and how its maps are made."""
+    settings = maps_words(protocol.scales, bool(protocol.flip), protocol.refinement)
+    maps = ", ".join(filter(None, (protocol.map_kind, settings)))
+    return f"{subject}\n{protocol.source} {protocol.split}, {counted(protocol.images, 'image')}, maps: {maps}"
+
+
+def _write(
+    folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], described: dict[str, Any], subject: str
+) -> None:
     scores = {name: json.loads(score.to_json()) for name, score in evaluation.scores.items()}
     text = {
         "scored": described,
@@ -248,12 +265,12 @@ def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], d
     curves = {label: evaluation.scores[name].curve for name, label in names.items() if name in evaluation.scores}
     if curves:
         first = evaluation.scores.get("seed_miou") or evaluation.scores["direct_miou"]
-        title = f"{first.protocol.source} {first.protocol.split}, {first.protocol.map_kind}"
+        title = _title(subject, first.protocol)
         folder.write("curves.png", score_curves(curves, mark=first.extras["threshold"], title=title).png())
     shares = {name: evaluation.scores[name].curve for name in (INSERTION, DELETION) if name in evaluation.scores}
     if shares:
         protocol = evaluation.scores[INSERTION].protocol
-        title = f"{protocol.source} {protocol.split}, {protocol.map_kind}: probability of the map's class"
+        title = f"Probability of the map's class: {_title(subject, protocol)}"
         across = "pixels inserted or deleted, highest in the map first (percent)"
         folder.write(FAITHFULNESS, score_curves(shares, across=across, title=title).png())
     for one in panels:

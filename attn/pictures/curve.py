@@ -34,6 +34,7 @@ def score_curves(
 
     Args:
         mark: The best threshold.
+        title: May have several lines.
         across: What the scores are over, in percent.
     """
     # Without pyplot, which would look for a window system and keep the figure.
@@ -48,7 +49,7 @@ def score_curves(
         axes.plot(*zip(*shares, strict=True), label=name, color=color, linestyle=dashes, linewidth=2)
     if mark is not None:
         axes.axvline(100 * mark, color="#666666", linewidth=1, label=f"best threshold: {percent(mark)} %")
-    axes.set(xlim=(0, 100), ylim=(0, 100), title=plot_text(title))
+    axes.set(xlim=(0, 100), ylim=(0, 100), title="\n".join(map(plot_text, title.splitlines())))
     axes.set(xlabel=across, ylabel="score (percent)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["about_of", "about_run", "maps_words"]
+__all__ = ["about_of", "about_run", "maps_words", "method_words", "target_name"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def about_of(
     if kind == "cues":
         maps = _section(config, "labels", "maps")
         where = maps.get("model") or maps.get("uri") or maps.get("root")
-        return About(what=_of(where) if isinstance(where, str) else None, data=_data(config))
+        return About(what=f"of {target_name(where)}" if isinstance(where, str) else None, data=_data(config))
     training = _section(config, "training")
     epochs = training.get("epochs") if training.get("steps") is None else None
     return About(
@@ -59,7 +59,7 @@ def about_run(folder: RunFolder, state: RunState) -> About:
     target = state.target or state.model
     if about.what is None and state.kind in ("evaluate", "maps", "masks"):
         target = target or (state.maps if isinstance(state.maps, str) else None)
-        about = about.model_copy(update={"what": target and _of(target)})
+        about = about.model_copy(update={"what": target and f"of {target_name(target)}"})
     if about.what is None and state.compared:
         about = about.model_copy(update={"what": f"of {', '.join(state.compared)}"})
     if about.what is not None and about.maps is not None:
@@ -84,7 +84,7 @@ def maps_words(scales: Sequence[float], flip: bool, refinement: Mapping[str, Any
 
 def _about_sweep(config: Mapping[str, Any], base: Mapping[str, Any]) -> About:
     searched = ", ".join(_section(config, "space"))
-    title = _name(base) or about_of(str(base.get("kind", "train")), base).what
+    title = method_words(base) or about_of(str(base.get("kind", "train")), base).what
     trials = _section(config, "search").get("trials")
     return About(
         what=": ".join(words for words in (title, searched) if words) or None,
@@ -100,8 +100,8 @@ def _section(values: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     return values
 
 
-def _name(config: Mapping[str, Any], *section: str) -> str | None:
-    """The method's name; with supervision by masks or boxes, also that."""
+def method_words(config: Mapping[str, Any], *section: str) -> str | None:
+    """The name of a config's method; with supervision by masks or boxes, also that."""
     method = _section(config, *section, "method")
     name, extra = method.get("name"), method.get("extra_supervision")
     if not isinstance(name, str):
@@ -111,7 +111,7 @@ def _name(config: Mapping[str, Any], *section: str) -> str | None:
 
 def _trained(config: Mapping[str, Any], recipe: Mapping[str, Any] | None, *section: str) -> str | None:
     """The method's name, with the network's if it is another than the recipe's."""
-    name = _name(config, *section)
+    name = method_words(config, *section)
     own, theirs = (_section(one, *section, "model").get("name") for one in (config, recipe or config))
     return f"{name} ({own})" if name is not None and isinstance(own, str) and own != theirs else name
 
@@ -126,12 +126,12 @@ def _maps(config: Mapping[str, Any], maps: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (kind if isinstance(kind, str) else None, words)))
 
 
-def _of(target: str) -> str:
-    """`of NAME`: the model or store that a run works on, without the folders above it; `NAME/2` stays whole."""
+def target_name(target: str) -> str:
+    """The name of the model or store that a run works on, without the folders above it; `NAME/2` stays whole."""
     place = target.removesuffix("/model").removesuffix("/store").rstrip("/")
     name = name_of(place)
     above = name_of(place.removesuffix(name)) if name.isdecimal() else ""
-    return f"of {above}/{name}" if above else f"of {name}"
+    return f"{above}/{name}" if above else name
 
 
 def _data(config: Mapping[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from attn.errors import AttnError, ConfigError, DataError, TrackingError, Weight
 from attn.evaluation import Score, compare
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
+from attn.pictures.curve import score_curves
 from attn.tracking import NullTracker
 from benchmarks.maps import ROWS, measure, table
 from jobs.evaluate import EvaluateResult, load, run
@@ -53,7 +54,7 @@ def root(tmp_path: Path) -> Path:
         map_kind="grad_cam",
         layers=(),
         config_yaml=CONFIG.replace("CLASSES", ", ".join(classes)),
-        info={},
+        info={"run_id": "first", "method": {"name": "gain", "extra_supervision": "masks"}},
     )
     return tmp_path
 
@@ -152,9 +153,21 @@ def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path
         scored("maps.scales=[0.1]")
 
 
-def test_insertion_and_deletion_are_scored_of_some_images_where_asked(root: Path) -> None:
+def test_insertion_and_deletion_are_scored_of_some_images_where_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["evaluation.faithfulness.images=3", "evaluation.faithfulness.steps=4"]
+    titles = list[str]()
+    monkeypatch.setattr(
+        "jobs.evaluate.score_curves",
+        lambda *args, title, **more: titles.append(title) or score_curves(*args, title=title, **more),
+    )
     result = run(load("first", [f"root={root}", "panels=0", "data.count=6", *asked]))
+    whole, part = titles
+    assert whole == "first (gain with masks)\nscenes val, 6 images, maps: grad_cam"
+    assert part == "Probability of the map's class: first (gain with masks)\nscenes val, 3 images, maps: grad_cam"
+    run(load("first", [f"root={root}", "panels=0", "data.count=2", "maps.scales=[1,1.5]", "maps.flip=true"]))
+    assert titles[-1].endswith("scenes val, 2 images, maps: grad_cam, 2 scales, flip")
     plain = run(load("first", [f"root={root}", "panels=0", "data.count=6"]))
     assert {name: value for name, value in result.scores.items() if name in plain.scores} == plain.scores
     assert result.scores.keys() - plain.scores.keys() == {"insertion", "deletion"}
