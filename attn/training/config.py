@@ -173,6 +173,12 @@ class ClusterConfig(Config):
     def _check_range(self) -> Self:
         if self.least_workers > self.most_workers:
             raise ValueError(f"workers={list(self.worker_range)} is no range: the smaller number comes first")
+        if self.most_workers % self.least_workers:
+            fits = next(one for one in range(self.least_workers, self.most_workers + 1) if self.most_workers % one == 0)
+            raise ValueError(
+                f"workers={list(self.worker_range)}: only numbers that divide {self.most_workers} train on the same "
+                f"batches, and {self.least_workers} does not: set [{fits}, {self.most_workers}]"
+            )
         return self
 
     @property

@@ -63,6 +63,10 @@ class Channel:
         """Say that a step was made, so that there is something to save."""
         self._mark(self.under_way_key)
 
+    def mark_waiting(self) -> None:
+        """Say that no workers run: nobody could save anything."""
+        self._unmark(self.under_way_key)
+
     def under_way(self) -> bool:
         return self._marked(self.under_way_key)
 

@@ -201,6 +201,7 @@ class _Wait:
 
     def _tell(self) -> None:
         channel, status = Channel(self.run_id), ""
+        channel.mark_waiting()
         self.over.wait(TELL_SECONDS)
         while not self.over.wait(POLL_SECONDS):
             text = f"waiting for room: {_now(*self.needed)}" if self.short or _is_pending() else ""

@@ -140,6 +140,7 @@ def test_a_session_of_this_machine_has_one_number_of_workers(monkeypatch: pytest
     ("overrides", "fault"),
     [
         (["cluster.workers=[4,2]"], "is no range: the smaller number comes first"),
+        (["cluster.workers=[3,8]"], r"3 does not: set \[4, 8\]"),
         (["cluster.workers=[1,3]"], "training.batch_size=16 must be a multiple of cluster.workers x"),
         (["cluster.workers=[1,2]", "training.batch_size=2", "input.resize=short_side"], "resize=short_side they are"),
         (["cluster.workers=[0,2]"], "greater than or equal to 1"),
