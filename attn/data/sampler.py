@@ -293,8 +293,9 @@ def _too_few(images: float, wanted: int, able: int, count: int, kind: str, *, wh
 def _named(records: Sequence[Record], able: Sequence[int], ids: Collection[str], kind: str) -> list[int]:
     known = {records[position].image_id: position for position in able}
     if lacking := [name for name in ids if name not in known]:
-        there = {record.image_id for record in records}
-        reason = f"has no {kind} or no labels" if lacking[0] in there else "is not in the split"
+        there = [record.image_id for record in records]
+        missing = f"is not in the split, whose ids are such as {there[0]!r}" if there else "is not in the split"
+        reason = f"has no {kind} or no labels" if lacking[0] in there else missing
         raise DataError(
             f"{len(lacking)} of the {len(ids)} images named for {kind} cannot be used: {lacking[0]!r} {reason}; name "
             "images of the training split that have them"

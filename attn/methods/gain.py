@@ -125,8 +125,6 @@ class GainConfig(MethodConfig):
             unused["alpha"] = (*mining, *neither)
         if self.extra_supervision == "none":
             unused["extra_supervision"] = (*extra, "warmup_extra")
-        elif self.extra_ids:
-            unused["extra_ids"] = ("extra_images",)
         if self.warmup_epochs == 0 and self.extra_supervision != "none":
             unused["warmup_epochs"] = ("warmup_extra",)
         return unused

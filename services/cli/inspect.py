@@ -26,6 +26,7 @@ def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     from attn.config.resolve import dump_config
     from attn.errors import ConfigError
     from attn.runs.config_notices import config_notices, missing_files
+    from attn.runs.named_images import check_named_images
     from attn.runs.recipes import load_any_run
     from attn.runs.sweep.load import LoadedSweep
     from attn.training.inputs import check_inputs
@@ -37,6 +38,7 @@ def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     else:
         config = loaded
         check_inputs(config)
+        check_named_images(config)
     tell_notices(config_notices(loaded))
     stopping = missing_files(loaded)
     return Result(

@@ -63,6 +63,7 @@ def plan(
     """Show what a run of any kind would do, its resources and estimated time, without starting it."""
     from attn.runs.composed import ComposedConfig
     from attn.runs.config_notices import config_notices
+    from attn.runs.named_images import check_named_images
     from attn.runs.pipeline import PipelineConfig
     from attn.runs.recipes import load_any_run, load_run
     from attn.runs.sweep.load import LoadedSweep, TrialConfig, trial_config
@@ -105,6 +106,7 @@ def plan(
     given = load_any_run(targets[0], overrides) if kind is None else load_run(targets[0], kind, overrides)
     if not isinstance(given, LoadedSweep):  # its trials were checked when it was read
         check_inputs(given)
+        check_named_images(given)
     tell_notices(config_notices(given))
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}

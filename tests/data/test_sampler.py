@@ -225,7 +225,7 @@ def test_images_with_masks_are_drawn_at_random_or_named() -> None:
     for name, reason in (
         ("bare", "has no masks or no labels"),
         ("none", "has no masks"),
-        ("other", "not in the split"),
+        ("other", "not in the split, whose ids are such as 'i000'"),
     ):
         with pytest.raises(DataError, match=f"1 of the 2 images named for masks cannot be used: '{name}' .*{reason}"):
             choose_supervised(mixed, 1, "masks", 0, ids=["i000", name])

@@ -66,6 +66,7 @@ def test_a_field_that_another_makes_useless_is_told(recipe: str, overrides: str,
     [
         ("scenes_gain", "method.extra_supervision=masks; method.extra_images=50"),
         ("scenes_gain", "method.extra_images=200"),
+        ("scenes_gain_ext", "method.extra_ids=[train-000003]"),  # extra_images is the recipe's
         ("scenes_gain", "validation.maps.flip=true; checkpoint.best=seed_miou"),
         ("scenes_gain", "store.accumulate=true; store.fusion=mean"),
         ("scenes_gain", "input.resize=random_part; input.crop_area=[0.5, 1]"),

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.manifest import ManifestConfig
 from attn.errors import ConfigError, DataError
-from attn.runs.recipes import load_config
+from attn.runs.named_images import check_named_images
+from attn.runs.recipes import load_any_run, load_config
 from attn.training.classifier import build_components
 from attn.training.supervision import class_counts, supervised_images
 from attn.training.train_config import TrainConfig
@@ -73,3 +75,18 @@ def test_a_plan_without_masks_or_data_says_nothing() -> None:
     assert choices("cues", _config("method.extra_supervision=none")) == {}
     assert choices("cues", _config("data={source: folder, root: /nowhere}")) == {}
     assert ScenesConfig(count=4).build().records[0].mask is not None
+
+
+def test_a_wrong_name_is_refused_before_the_training() -> None:
+    check_named_images(_config("method.extra_ids=[train-000003]"))
+    wrong = "method.extra_ids=[train-000003, images/3]"
+    expected = r"'images/3' is not in the split, whose ids are such as 'train-000000'"
+    with pytest.raises(DataError, match=expected):
+        check_named_images(_config(wrong))
+    with pytest.raises(DataError, match=expected):
+        check_named_images(load_any_run("gain_segment_scenes", [
+            "train.method.extra_supervision=masks", f"train.{wrong}", "data.count=8",
+        ]))  # fmt: skip
+    away = _config(wrong)
+    away = away.model_copy(update={"data": ManifestConfig(manifest="/nowhere/table.csv", classes=("a", "b"))})
+    check_named_images(away)

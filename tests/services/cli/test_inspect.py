@@ -170,3 +170,11 @@ def test_a_warmup_of_all_epochs_is_told(attn: Any, tmp_path: Path, command: tupl
     assert done.status == 0
     assert done.err.startswith("notice: method.warmup_epochs=9 covers all of training.epochs=3: gain trains by")
     assert "notice" not in done.out
+
+
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_a_wrong_name_of_an_image_is_refused(command: str, attn: Any) -> None:
+    overrides = ["data.count=40", "data.size=32", "input.size=32", "validation.split=null", "training.batch_size=8"]
+    done = attn(command, "scenes_gain_ext", *overrides, "cluster.workers=1", "method.extra_ids=[images/3]")
+    assert done.status != 0
+    assert "'images/3' is not in the split, whose ids are such as 'train-000000'" in done.err
