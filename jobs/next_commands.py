@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["TRAINING", "NextCommand", "TrainedModel", "next_commands"]
+__all__ = ["TRAINING", "NextCommand", "TrainedModel", "export_command", "next_commands"]
 
 import shlex
 from dataclasses import dataclass
 
 from attn.run_state import BROKEN, RunState
 from attn.runs.result import JsonResult
+from attn.segmentation.masks import CLASSES_TABLE
 from jobs.runs.listing import RunEntry
 from jobs.runs.run_folder import RunFolder
 
@@ -67,6 +68,9 @@ def next_commands(
         commands.append(NextCommand("repeat the best trial", f"attn {trained_kind} {best}"))
     commands += _of_store(folder, state.store) if kind == "maps" and state.store else []
     commands += _of_cues(folder) if kind == "cues" else []
+    commands += (
+        [NextCommand("write its masks as annotations", export_command(folder))] if _has_masks(folder, state) else []
+    )
     commands += _of_model(folder, trained_kind, model, own=kind in TRAINING)
     commands.append(NextCommand("repeat it", f"attn repro {name}"))
     return [*commands, NextCommand("compare it with another run", f"attn diff {name} OTHER")]
@@ -99,13 +103,24 @@ def _of_store(folder: RunFolder, location: str) -> list[NextCommand]:
 
 def _of_cues(folder: RunFolder) -> list[NextCommand]:
     """Commands on the cues that the run has made."""
-    root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
     labels = shlex.quote(f"labels.path={folder.path('cues')}")
-    export = f"attn export {shlex.quote(folder.reference)} --format coco --to FOLDER{root}"
     return [
         NextCommand("train a network on them", f"attn segment RECIPE labels.source=files {labels}"),
-        NextCommand("write them as annotations", export),
+        NextCommand("write them as annotations", export_command(folder)),
     ]
+
+
+def export_command(folder: RunFolder) -> str:
+    """The command that writes a run's masks or cues for annotation tools."""
+    root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
+    return f"attn export {shlex.quote(folder.reference)} --format coco --to FOLDER{root}"
+
+
+def _has_masks(folder: RunFolder, state: RunState) -> bool:
+    """Whether there are masks to export, of a pipeline those of its evaluation."""
+    if state.kind == "pipeline" and (stage := (state.stages or {}).get("evaluation")) is not None:
+        folder = RunFolder(folder.root, stage.run_id)
+    return state.kind in ("masks", "pipeline") and folder.exists(f"masks/{CLASSES_TABLE}")
 
 
 def _of_model(folder: RunFolder, kind: str, model: TrainedModel | None, *, own: bool) -> list[NextCommand]:

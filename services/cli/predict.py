@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["predict"]
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,6 +95,9 @@ def predict(
         if words := maps_text(data["maps"]):
             console.print(f"maps: {words}", markup=False)
         console.print(f"all images in one table: {data['summary']}", markup=False, soft_wrap=True)
+        if data["predicted"]:
+            to_tools = f"attn export {shlex.quote(out)} --format coco --to FOLDER"
+            console.print(f"masks as annotations: {to_tools}", markup=False, soft_wrap=True)
 
     return Result(data, show, status=FAILED if data["failed"] else 0)
 

@@ -104,7 +104,7 @@ def _pipeline(console: Console, result: PipelineResult) -> None:
     rows += [("masks", result.masks)] if result.masks else []
     rows += [(f"cues' {name}", words) for name, words in result.cues.items()]
     rows += [("note", note) for note in result.notes]
-    print_rows(console, [*rows, _next(result.folder)])
+    print_rows(console, [*rows, *([_export(result.folder)] if result.masks else []), _next(result.folder)])
 
 
 def _maps(console: Console, result: MapsResult) -> None:
@@ -159,7 +159,9 @@ def _masks(console: Console, result: MasksResult) -> None:
     if result.scores:
         console.print(table(result))
     rows: list[Row] = [("masks", result.submission or result.masks or "not written"), ("run", result.run_id)]
-    print_rows(console, [*rows, ("time", duration(result.seconds)), _next(result.folder)])
+    rows += [("time", duration(result.seconds))]
+    rows += [_export(result.folder)] if result.masks and not result.submission else []
+    print_rows(console, [*rows, _next(result.folder)])
 
 
 def _scores(console: Console, values: Mapping[str, float | None]) -> None:
@@ -177,3 +179,11 @@ def _next(folder: str) -> Row:
     from jobs.runs.run_folder import RunFolder
 
     return "more", f"attn show {shlex.quote(RunFolder.of(folder, '').reference)}"
+
+
+def _export(folder: str) -> Row:
+    """The command that writes a run's masks for annotation tools."""
+    from jobs.next_commands import export_command
+    from jobs.runs.run_folder import RunFolder
+
+    return "annotations", export_command(RunFolder.of(folder, ""))

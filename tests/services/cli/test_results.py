@@ -99,7 +99,7 @@ SWEEP = SweepResult(
         (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "note   masks: 1 of 3 images"]),
         (MAPS, ["40 of 30 images", "runs/m/png", "1 image could not be read", "attn show m"]),
         (CUES, ["best: foreground=0.3 background=0.06, 25.0 %", "runs/c/cues/sheet.png", "attn show c"]),
-        (MASKS, ["62.5", "87.5", "runs/k/masks", "attn show k"]),
+        (MASKS, ["62.5", "87.5", "runs/k/masks", "attn export k --format coco --to FOLDER", "attn show k"]),
         (SWEEP, ["50.0", "runs/s"]),
         (ENDED, ["score, %", "seed_miou  50.0", "was done already", "attn show e"]),
         (COMPARED, ["picture   runs/c/comparison.png", "3 images  1, 2, 3", "attn show c"]),

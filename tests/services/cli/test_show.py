@@ -95,6 +95,18 @@ def test_cues_are_for_training_and_for_people(attn: Any, tmp_path: Path) -> None
     assert export == f"attn export {tmp_path}/c --format coco --to FOLDER --root {tmp_path}"
 
 
+def test_masks_are_for_people(attn: Any, tmp_path: Path) -> None:
+    stages = {"evaluation": {"run_id": "p-e", "folder": f"{tmp_path}/p-e", "state": "done"}}
+    put(str(tmp_path), "p", kind="pipeline", stages=stages)
+    for name in ("k", "p-e"):
+        put(str(tmp_path), name, {"masks/classes.csv": ""}, kind="masks")
+    put(str(tmp_path), "none", kind="masks")
+    for name, there in (("k", True), ("p-e", True), ("p", True), ("none", False)):
+        commands = [one["command"] for one in attn("show", name, "--root", str(tmp_path), "--json").json["next"]]
+        export = f"attn export {tmp_path}/{name} --format coco --to FOLDER --root {tmp_path}"
+        assert (export in commands) is there, name
+
+
 def test_an_evaluation_shows_each_score_once(attn: Any, root: Path) -> None:
     lines = words(attn("show", "e", "--root", str(root)).out)
     assert sum("mean_ap" in line for line in lines) == 1
