@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from attn.config.base import FieldError, Variant
@@ -100,7 +100,7 @@ def _with_value(section: type[BaseModel], given: object) -> str:
         if not (info.annotation is int or info.annotation is float):
             continue
         try:
-            section.__pydantic_validator__.validate_assignment(section.model_construct(), name, given)
+            create_model("OneField", value=(info.annotation, info)).model_validate({"value": given})
         except ValidationError:
             return ""
         return f"{name}={json.dumps(given)}"

@@ -78,6 +78,8 @@ class AttnBNConfig(MethodConfig):
         if (count := self.source_images) is not None and count >= 1 and count != int(count):
             fault = f"source_images={count} is neither a count nor a fraction"
             raise ValueError(f"{fault}: set a whole number, or less than 1")
+        if self.source_images == 1:
+            raise ValueError("source_images=1 would be one image: leave it out for all of them, or set 2 or more")
         if "source" in self.losses and self.source is None:
             raise ValueError(
                 f"{given} needs source images: set method.source, such as method.source.source=voc "

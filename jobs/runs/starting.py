@@ -11,6 +11,7 @@ __all__ = ["STARTING", "check_start", "forget_start", "start_of", "starting"]
 import contextlib
 import json
 import os
+import platform
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -65,7 +66,7 @@ def check_start(folder: RunFolder) -> None:
         RunError: One is.
     """
     state = start_of(folder)
-    if state is not None and state.pid != os.getpid():
+    if state is not None and (state.pid, state.host) != (os.getpid(), platform.node()):
         raise RunError(
             f"run {folder.run_id!r} is being started by {process_text(state)}: choose another --run-id, or "
             "end that first"

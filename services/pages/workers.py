@@ -47,6 +47,7 @@ class ProcessWorkers:
 
     def __init__(self, roots: tuple[str, ...]) -> None:
         self.roots = roots
+        self._turn = asyncio.Semaphore(AT_ONCE)  # else the time of a call would also be that of those before it
         self._pool: ProcessPoolExecutor | None = None
 
     async def __call__(self, function: str, *arguments: Any) -> Any:
@@ -55,24 +56,29 @@ class ProcessWorkers:
         Raises:
             RunError: A process died, or did not answer in time.
         """
-        pool = self._started()
-        try:
-            future = asyncio.get_running_loop().run_in_executor(pool, _called, function, *arguments)
-            return await asyncio.wait_for(future, CALL_SECONDS)
-        except BrokenProcessPool:
-            self.close()
-            raise RunError("reading it ended the process that read it: its files may be damaged") from None
-        except TimeoutError:
-            self.close()
-            raise RunError(f"reading it took more than {CALL_SECONDS:g} seconds") from None
+        async with self._turn:
+            pool = self._started()
+            try:
+                future = asyncio.get_running_loop().run_in_executor(pool, _called, function, *arguments)
+                return await asyncio.wait_for(future, CALL_SECONDS)
+            except BrokenProcessPool:
+                self._end(pool)
+                raise RunError("reading it ended the process that read it: its files may be damaged") from None
+            except TimeoutError:
+                self._end(pool)
+                raise RunError(f"reading it took more than {CALL_SECONDS:g} seconds") from None
 
     def close(self) -> None:
         """End the processes. The next call starts others."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is not None:
+            self._end(self._pool)
+
+    def _end(self, pool: ProcessPoolExecutor) -> None:
+        if pool is self._pool:  # another call may have ended it already
+            self._pool = None
+        for process in list((getattr(pool, "_processes", None) or {}).values()):  # Python 3.14 has `kill_workers`
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:

@@ -36,7 +36,7 @@ def _same(actual: SourceConfig, expected: SourceConfig) -> bool:
     return actual == expected.model_copy(update={"single_label": actual.single_label, "on_error": actual.on_error})
 
 
-@pytest.mark.parametrize("recipe", [one.name for one in list_recipes() if "sweep" not in one.name])
+@pytest.mark.parametrize("recipe", [one.name for one in list_recipes() if "\nkind: sweep\n" not in one.text])
 def test_of_a_recipe_s_data_nothing_is_left(recipe: str) -> None:
     own = load_any_config(recipe, [])
     assert not isinstance(own, SweepConfig)
