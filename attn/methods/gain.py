@@ -118,7 +118,10 @@ class GainConfig(MethodConfig):
 
     def unused(self) -> Mapping[str, tuple[str, ...]]:
         mining = ("mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer")
-        extra = ("extra_images", "extra_choice", "extra_ids", "extra_fraction", "extra_weight", "extra_map")
+        extra = (
+            *("extra_images", "extra_choice", "extra_list", "extra_ids", "extra_absent"),
+            *("extra_fraction", "extra_weight", "extra_map"),
+        )
         unused: dict[str, tuple[str, ...]] = {}
         if self.alpha == 0:
             neither = ("weight_gradient", "warmup_epochs") if self.extra_supervision == "none" else ()

@@ -261,7 +261,7 @@ class _Actors(Generic[J, T, R]):
         gpus = 1 if self._use_gpus and _has_gpus() else 0
         most = min(items, self._most)
         wanted = min(most, max(1, places(cluster_capacity().machines_for(most, gpus), self._cores, gpus)))
-        self._wanted = wanted
+        self._wanted = max(self._wanted, wanted)  # as many as may die with a machine
         options = {"num_cpus": self._cores, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
         for _ in range(wanted - len(there)):
             self._open(_Process(self._actor.options(**options).remote(*self._arguments)))

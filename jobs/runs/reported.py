@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["last_report", "seconds_left"]
+__all__ = ["finite", "last_report", "seconds_left"]
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,10 +29,21 @@ def last_report(folder: RunFolder, state: RunState) -> dict[str, Any]:
         return {}
 
 
+def finite(value: Any) -> float | None:
+    """A number of a file as a finite float; None if it is none, or too large for one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def seconds_left(reported: Mapping[str, Any]) -> float | None:
     """How long a run will take, as far as it said so in the last two minutes."""
-    at, left, clock = (reported.get(name) for name in ("time", "seconds_left", "clock"))
-    if not isinstance(at, int | float) or not isinstance(left, int | float) or not isinstance(clock, str | None):
+    at, left, clock = finite(reported.get("time")), finite(reported.get("seconds_left")), reported.get("clock")
+    if at is None or left is None or not isinstance(clock, str | None):
         return None
     since = Moment(at, clock).seconds_ago()
     return max(0.0, left - since) if since < FRESH_SECONDS else None

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Literal
 
 from attn.errors import AttnError
 from services.pages.map_view import THRESHOLDS, Collection, Ranked
@@ -39,9 +40,10 @@ class Ranking:
     task: asyncio.Task[None] | None = None
 
     @property
-    def by_mask(self) -> bool:
-        """Whether the scores are of masks."""
-        return any(one.by_mask for one in self.images)
+    def by_mask(self) -> Literal["all", "some", "none"]:
+        """Of how many images the scores are of masks."""
+        scored = [one.by_mask for one in self.images if one.scores is not None]
+        return "none" if not any(scored) else "all" if all(scored) else "some"
 
     @property
     def is_complete(self) -> bool:

@@ -44,7 +44,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _class_scores(folder: RunFolder, page: show.RunPage) -> ClassScores:
-    """The classes' scores in the newest evaluations, and the average precision of the last validation."""
+    """The classes' scores in the newest evaluations."""
     columns: dict[tuple[str, str], Mapping[str, float | None]] = {}
     try:
         state = folder.state()
@@ -53,9 +53,6 @@ def _class_scores(folder: RunFolder, page: show.RunPage) -> ClassScores:
             words = f"{protocol.source} {protocol.split}, {protocol.images} images, {one.score.hash[:8]}"
             if one.score.per_class:
                 columns[one.score.name, words] = one.score.per_class
-        if isinstance(precision := state.val_average_precision, dict):
-            values = {str(name): value for name, value in precision.items() if isinstance(value, int | float)}
-            columns["average precision", f"validation, epoch {state.epoch}"] = values
     except AttnError:
         pass  # the page's `faults` name what cannot be read
     names = list(dict.fromkeys(name for values in columns.values() for name in values))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Pictures", "curves_of", "picture_of", "pictures_of", "tail_of"]
+__all__ = ["Pictures", "curves_of", "is_own", "picture_of", "pictures_of", "tail_of"]
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from attn.errors import AttnError, RunError
 from attn.files.locations import list_files, list_folders
 from attn.files.roots import is_inside
+from jobs.runs.reported import finite
 from jobs.runs.run_folder import RunFolder
 from services.log import read_log
 
@@ -44,10 +44,15 @@ class Pictures:
         return sorted({epoch for epochs in self.previews.values() for epoch in epochs})
 
 
+def is_own(folder: RunFolder, name: str) -> bool:
+    """Whether a run has a file, to which no link leads from elsewhere: whoever writes a folder could show any file."""
+    return folder.exists(name) and is_inside(folder.path(name), folder.uri)
+
+
 def curves_of(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
     """Figures (epoch, value) by name, from `metrics.jsonl`; lines that are damaged are left out."""
     results: dict[str, list[tuple[int, float]]] = {}
-    if not folder.exists("metrics.jsonl"):
+    if not is_own(folder, "metrics.jsonl"):
         return results
     for line in folder.read("metrics.jsonl").splitlines():
         try:
@@ -58,9 +63,10 @@ def curves_of(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
         if not isinstance(epoch, int) or isinstance(epoch, bool):
             continue
         for name, value in values.items():
-            known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if known and name not in ("step", "seconds") and (name in results or len(results) < MAX_SERIES):
-                results.setdefault(str(name), []).append((epoch, float(value)))
+            number = finite(value)
+            wanted = name not in ("step", "seconds") and (name in results or len(results) < MAX_SERIES)
+            if number is not None and wanted:
+                results.setdefault(str(name), []).append((epoch, number))
     # A run that was resumed has written some epochs twice: the later line counts.
     return {name: sorted(dict(points).items()) for name, points in results.items()}
 

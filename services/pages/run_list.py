@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Choice", "RunCatalog", "RunRow", "ShownScore", "chosen"]
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,14 @@ from attn.errors import AttnError
 from attn.run_state import RunState
 from attn.runs.table import KINDS
 from jobs.runs.listing import RunEntry, list_entries
+from jobs.runs.model_epoch import metrics_epoch
 from jobs.runs.reported import last_report, seconds_left
 from jobs.runs.run_folder import RunFolder
 from services.supervisor import Supervisor
 from services.table import Job
 from services.unsettled import UNSETTLED, has_ended_since
+
+log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0
 """How long a list is shown to further browsers."""
@@ -133,7 +137,7 @@ class RunCatalog:
 
     def _read(self) -> list[RunRow]:
         entries = {entry.state.id: entry for entry in list_entries(self.root)}
-        rows = {name: self._row(entry) for name, entry in entries.items()}
+        rows = {name: self._row_or_fault(name, entry) for name, entry in entries.items()}
         waiting: list[RunRow] = []
         for job, why in self.supervisor.page(JOBS) if self.supervisor is not None else []:
             entry = entries.get(job.id)
@@ -145,6 +149,13 @@ class RunCatalog:
             if unsettled or row.state == "interrupted":
                 rows[job.id] = replace(row, state=job.state, note=why or row.note)
         return waiting + list(rows.values())
+
+    def _row_or_fault(self, name: str, entry: RunEntry) -> RunRow:
+        try:
+            return self._row(entry)
+        except Exception as error:  # whatever lies in its files: one run hides no other
+            log.exception("run %s cannot be listed", name)
+            return RunRow(id=name, state="broken", note=f"its files are damaged ({type(error).__name__})")
 
     def _row(self, entry: RunEntry) -> RunRow:
         state, about = entry.state, entry.about
@@ -198,7 +209,7 @@ def _share(entry: RunEntry) -> float | None:
 
 
 def _of_validation(state: RunState, metrics: dict[str, float | None]) -> list[ShownScore]:
-    at = f"of epoch {state.epoch}" if state.epoch is not None else ""
+    at = f"of {metrics_epoch(state)}" if state.epoch is not None else ""
     return [ShownScore(name, value, at) for name, value in key_scores(metrics).items()]
 
 

@@ -6,6 +6,7 @@ __all__ = ["run_routes"]
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 
 from attn.errors import AttnError, RunError
+from attn.files.roots import is_inside
 from jobs.runs.listing import entry_of
-from jobs.runs.reported import last_report, seconds_left
+from jobs.runs.reported import finite, last_report, seconds_left
 from jobs.runs.run_folder import RunFolder, is_run_id
 from services.forms import form_of
 from services.job_desk import JobDesk
 from services.pages.caching import cached
-from services.pages.run_files import curves_of, picture_of, pictures_of, tail_of
+from services.pages.run_files import curves_of, is_own, picture_of, pictures_of, tail_of
 from services.pages.run_list import RunCatalog
 from services.pages.run_view import RunView
 from services.pages.site import Site
@@ -31,6 +33,7 @@ from services.table import ENDED, Job
 
 READ_RUN = "services.pages.read_run:read_run"
 KEPT = 64
+KNOWN_SECONDS = 10.0
 VERSION_FILES = ("run.json", "progress.json", "metrics.jsonl")
 BEST = "best.yaml"
 RESUMABLE = ("failed", "cancelled", "lost")
@@ -43,6 +46,7 @@ class _Views:
         self.site, self.desk, self.call = site, desk, call
         self._kept: OrderedDict[str, tuple[str, RunView]] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._read_at: dict[str, float] = {}
 
     def job(self, run_id: str) -> Job | None:
         """The job of a run."""
@@ -51,8 +55,9 @@ class _Views:
     def log(self, folder: RunFolder) -> Path | None:
         """Where the run's log is, if it has one here."""
         if self.desk is not None and folder.root == self.site.root:
-            return self.desk.supervisor.log(folder.run_id)
-        return Path(folder.path("job.log")) if folder.is_local else None
+            log = self.desk.supervisor.log(folder.run_id)
+            return log if is_inside(str(log), str(log.parent)) else None
+        return Path(folder.path("job.log")) if folder.is_local and is_own(folder, "job.log") else None
 
     def version(self, folder: RunFolder) -> str:
         """A text that changes with what the page shows."""
@@ -75,12 +80,16 @@ class _Views:
         async with self._locks.setdefault(folder.uri, asyncio.Lock()):
             version = await run_in_threadpool(self.version, folder)
             kept = self._kept.get(folder.uri)
-            if kept is None or kept[0] != version:
+            # What others write of a run, such as its evaluations, does not change its version.
+            if kept is None or kept[0] != version or time.monotonic() - self._read_at[folder.uri] > KNOWN_SECONDS:
                 kept = version, await self.call(READ_RUN, folder.root, folder.run_id)
+                self._read_at[folder.uri] = time.monotonic()
             self._kept[folder.uri] = kept
             self._kept.move_to_end(folder.uri)
             while len(self._kept) > KEPT:
-                self._locks.pop(self._kept.popitem(last=False)[0], None)
+                uri = self._kept.popitem(last=False)[0]
+                self._locks.pop(uri, None)
+                self._read_at.pop(uri, None)
             return kept
 
 
@@ -108,6 +117,7 @@ def run_routes(site: Site, catalog: RunCatalog, desk: JobDesk | None, watching: 
             report = last_report(folder, entry.state) if entry.driver in ("here", "elsewhere") else {}
         except AttnError:
             report = {}
+        report = {name: value for name, value in report.items() if isinstance(value, str) or finite(value) is not None}
         log, state = views.log(folder), view.page["state"]
         live = state in ("starting", "running", "waiting") or (job is not None and job.state not in ENDED)
         pictures = pictures_of(folder)
@@ -150,7 +160,7 @@ def run_routes(site: Site, catalog: RunCatalog, desk: JobDesk | None, watching: 
     @router.get("/view/runs/{run_id}/best.yaml")
     def best(run_id: str) -> Response:
         folder = site.folder(run_id)
-        if not folder.exists(BEST):
+        if not is_own(folder, BEST):
             raise HTTPException(404, f"run {run_id!r} has no best trial")
         headers = {"Content-Disposition": f'attachment; filename="{folder.run_id}-best.yaml"'}
         return Response(folder.read_text(BEST), media_type="application/yaml", headers=headers)
@@ -180,6 +190,6 @@ def run_routes(site: Site, catalog: RunCatalog, desk: JobDesk | None, watching: 
 
 def _config(folder: RunFolder) -> str:
     try:
-        return folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
+        return folder.read_text("config.yaml") if is_own(folder, "config.yaml") else ""
     except AttnError as error:
         return str(error)

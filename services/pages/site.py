@@ -19,9 +19,13 @@ from services.pages.static_files import static_url
 
 
 def best_first(trials: list[dict[str, Any]], objective: dict[str, str] | None) -> list[dict[str, Any]]:
-    """Trials by their objective; those without one come last."""
+    """Trials by their objective, those that are done first: only they can be the best."""
     sign = 1 if (objective or {}).get("mode") == "min" else -1
-    return sorted(trials, key=lambda one: (one["objective"] is None, sign * (one["objective"] or 0.0)))
+
+    def key(one: dict[str, Any]) -> tuple[bool, bool, float]:
+        return one["state"] != "done", one["objective"] is None, sign * (one["objective"] or 0.0)
+
+    return sorted(trials, key=key)
 
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -97,7 +97,8 @@ def until_served(planner: Planner) -> None:
     """Until the kernel has ended what was killed, a submission may still meet it."""
     for _ in range(100):
         with contextlib.suppress(PlanningError):
-            return planner.check(ASKED)
+            planner.check(ASKED)
+            return
         time.sleep(0.1)
     pytest.fail("it is not made anew")
 

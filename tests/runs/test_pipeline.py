@@ -51,7 +51,7 @@ def test_every_recipe_can_fill_its_batches() -> None:
         for train in (config.train, config.integral) if isinstance(config, PipelineConfig) else (config,):
             supervision = train.method.build().supervision if isinstance(train, TrainConfig) else None
             if isinstance(train, TrainConfig) and supervision is not None:
-                rows = train.training.batch_size // (train.cluster.workers * train.training.accumulate_steps)
+                rows = train.training.batch_size // (train.cluster.most_workers * train.training.accumulate_steps)
                 share = supervision.batch_fraction
                 assert len(BatchSampler(1000, rows, supervised=range(100), batch_fraction=share))
                 supervised.add(recipe.name)

@@ -20,9 +20,12 @@ def test_trials_come_best_first_and_the_best_config_is_a_file(browse: Callable[.
     for number, (rate, loss) in enumerate([(0.1, 0.9), (0.2, None), (0.3, 0.4)]):
         ended = {"metrics": {"val/loss": loss}} if loss else {"state": "failed", "error": HOSTILE}
         write_run(folder, f"search-{number:04}", number=number, values={"optimizer.lr": rate}, epoch=2, **ended)
+    stopped = {"state": "stopped", "metrics": {"val/loss": 0.1}}
+    write_run(folder, "search-0003", number=3, values={"optimizer.lr": 0.4}, epoch=1, **stopped)
     browser = browse("read")
     text = browser.get("/view/runs/search").text
-    assert re.findall(r'href="/view/runs/search-(\d{4})"', text) == ["0002", "0000", "0001"]
+    shown = re.findall(r'href="/view/runs/search-(\d{4})"', text)
+    assert shown == ["0002", "0000", "0003", "0001"], "only what is done can be the best"
     assert "val/loss" in text
     assert HOSTILE not in text
     answer = browser.get("/view/runs/search/best.yaml")
