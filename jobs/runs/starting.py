@@ -47,6 +47,9 @@ def starting(folder: RunFolder, kind: str) -> Generator[None]:
     created = [path for path in (Path(folder.uri), root) if folder.is_local and not path.exists()]
     fields: dict[str, Any] = {"kind": kind, "state": STARTING, "started": time.time(), **process_fields()}
     state = RunState(id=folder.run_id).changed(**fields)
+    if folder.is_local:
+        with contextlib.suppress(NotADirectoryError, FileExistsError):  # writing says what is wrong
+            Path(folder.uri).mkdir(parents=True, exist_ok=True)
     folder.write(FILE, json.dumps(state.to_json(), indent=1))
     try:
         with sigterm_as_interrupt():

@@ -97,6 +97,7 @@ class TrialReporter(RayReporter):
         super().__init__(config, trainer.world, loop, trainer)
         self.scorer = scorer
         self.channel.put = lambda record: None  # nobody follows a single trial
+        self.channel.mark_saved = lambda: None  # nor asks it to save
         self.tell, self.pending = tell, (0, dict[str, float]())
 
     def cancelled(self) -> bool:

@@ -22,7 +22,7 @@ from attn import progress
 from attn.errors import RunError
 from attn.runs.sweep.load import read_sweep
 from attn.training.config import ClusterConfig
-from jobs.ray_cluster import autoscaler, session, tasks
+from jobs.ray_cluster import autoscaler, session, worker_pool
 from jobs.ray_cluster.autoscaler import (
     UNLIMITED,
     Autoscaler,
@@ -254,9 +254,9 @@ def test_the_trials_of_a_sweep_have_all_cores() -> None:
 def test_tasks_use_gpus_that_are_up(
     monkeypatch: pytest.MonkeyPatch, up: list[Machine], to_come: list[Machine], expected: bool
 ) -> None:
-    monkeypatch.setattr(tasks, "machines_up", lambda: tuple(up))
-    monkeypatch.setattr(tasks, "cluster_capacity", lambda: Capacity(tuple(up), tuple(to_come)))
-    assert tasks._has_gpus() == expected
+    monkeypatch.setattr(worker_pool, "machines_up", lambda: tuple(up))
+    monkeypatch.setattr(worker_pool, "cluster_capacity", lambda: Capacity(tuple(up), tuple(to_come)))
+    assert worker_pool._has_gpus() == expected
 
 
 def _fails(gcs_address: str) -> None:

@@ -82,7 +82,8 @@ def test_a_class_without_a_map_is_one_clear_error(root: Path, name: str) -> None
     result = model.predict(IMAGE)
     assert result.map(CLASSES[0]).shape == (40, 56)
     with pytest.raises(
-        ConfigError, match=rf"no map of '{CLASSES[1]}'.*labels \({CLASSES[0]}\).*classes=\['{CLASSES[1]}'"
+        ConfigError,
+        match=rf"no map of '{CLASSES[1]}'.*labels \({CLASSES[0]}\).*classes=\['{CLASSES[0]}', '{CLASSES[1]}'",
     ):
         result.map(CLASSES[1])
     assert result.mask_of(CLASSES[1]).dtype == bool

@@ -14,8 +14,9 @@ from attn.data.sampler import shards
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import DataError, WeightsError
+from attn.evaluation.compute import compute_scores
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import compute_scores, evaluate
+from attn.evaluation.evaluate import evaluate
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
 from attn.maps.settings import MapSettings
