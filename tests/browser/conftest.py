@@ -41,8 +41,9 @@ def chromium() -> str:
     return program
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    """A browser that ends with its file of tests: while it is up, an event loop runs, and no other can be begun."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # Chromium's sandbox does not work for root, as whom tests run in a container.
