@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from attn.data.sample import Record
 from attn.display import percent
+from attn.evaluation.extent import exceeding
 from attn.evaluation.score import ThresholdRule
 from attn.saliency.source import GIVEN
 from attn.wording import counted
@@ -61,8 +62,8 @@ class SaliencyAgreement:
             return
         # A pixel is claimed at the thresholds that it exceeds, which are the first ones.
         exceeded = np.searchsorted(self.thresholds, highest_HW.ravel(), side="left")
-        claimed = self._claimed(exceeded)
-        both = self._claimed(exceeded[salient.ravel()])
+        claimed = exceeding(exceeded, self.thresholds.size)
+        both = exceeding(exceeded[salient.ravel()], self.thresholds.size)
         self._total += both / (claimed + salient.sum() - both)
         self.images += 1
         line = f"{record.image_id}\t{','.join(map(str, record.labels))}"
@@ -124,8 +125,3 @@ class SaliencyAgreement:
         """
         lines = [f"{line}\t{digest}" if of_pixels else line for line, digest in sorted(self._digests.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-    def _claimed(self, exceeded: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many pixels exceed each threshold."""
-        counts = np.bincount(exceeded, minlength=self.thresholds.size + 1)
-        return counts[::-1].cumsum()[::-1][1:]

@@ -6,7 +6,7 @@ aim to increase coverage without losing energy to the surroundings.
 
 from __future__ import annotations
 
-__all__ = ["Extent", "ExtentResult"]
+__all__ = ["Extent", "ExtentResult", "exceeding"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,14 +129,14 @@ class Extent:
     ) -> None:
         bins = np.searchsorted(self.thresholds, values[counted], side="left")
         inside_bins = np.searchsorted(self.thresholds, values[inside], side="left")
-        above = _exceeding(bins, self.thresholds.size)
-        hits = _exceeding(inside_bins, self.thresholds.size)
+        above = exceeding(bins, self.thresholds.size)
+        hits = exceeding(inside_bins, self.thresholds.size)
         self._coverage[:, class_index] += hits / inside_bins.size
         self._precision[:, class_index] += hits / np.maximum(above, 1)
         self._claiming[:, class_index] += above > 0
 
 
-def _exceeding(bins: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def exceeding(bins: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Number of values above each of `count` thresholds, given the number of thresholds that each value exceeds."""
     return np.bincount(bins, minlength=count + 1)[::-1].cumsum()[::-1][1:]
 
